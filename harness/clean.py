@@ -1,0 +1,71 @@
+"""Showing what a hostile device sent: decode, escape, cap and mask before anybody reads it.
+
+Bytes are kept as bytes everywhere else. Whatever leaves for a terminal, Allure, HTML or a file name goes
+through here first: lone surrogates, control and ANSI sequences, bidi overrides and length are made harmless.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["Masker", "file_name", "show", "show_text"]
+
+#: Longest piece of device data shown in a report, in characters; the capture holds the whole.
+LIMIT = 4000
+
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def show_text(text: str, *, limit: int = LIMIT) -> str:
+    """Return `text` with every invisible, directional or control character spelled out and the length capped.
+
+    Line feed and tab stay. Escapes are `\\xNN` or `\\uNNNN`.
+    """
+    out: list[str] = []
+    for char in text[: limit + 1]:
+        if char in "\n\t" or unicodedata.category(char) not in _UNSAFE_CATEGORIES:
+            out.append(char)
+        else:
+            code = ord(char)
+            out.append(
+                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+            )
+    shown = "".join(out)
+    if len(text) > limit:
+        return shown[:limit] + f"… ({len(text) - limit} more)"
+    return shown
+
+
+def show(data: bytes, *, limit: int = LIMIT) -> str:
+    """Return device bytes as text that is safe to show; bytes that are not UTF-8 appear as `\\xNN`."""
+    head = data[: limit * 4]
+    text = show_text(head.decode("utf-8", errors="backslashreplace").replace("\r\n", "\n"), limit=limit)
+    return text if len(head) == len(data) else f"{text}… ({len(data) - len(head)} more bytes)"
+
+
+def file_name(text: str) -> str:
+    """Return `text` as a file name: letters, digits, dot, dash and underscore, at most 80 characters, never empty."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80]
+    return name or "unnamed"
+
+
+class Masker:
+    """Replaces known secrets by as many asterisks, in text and bytes."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def mask(self, text: str) -> str:
+        """Return `text` with each secret masked at equal length."""
+        for secret in self._secrets:
+            text = text.replace(secret, "*" * len(secret))
+        return text
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """Return `data` with each secret masked at equal length."""
+        for secret in self._secrets:
+            raw = secret.encode()
+            data = data.replace(raw, b"*" * len(raw))
+        return data
