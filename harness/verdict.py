@@ -54,7 +54,7 @@ class ClaimBroken(AssertionError):
     """The device broke a claim. The only exception that is a FAIL."""
 
 
-class Undecided(Exception):  # noqa: N818  (a verdict, not an error)
+class Undecided(Exception):
     """Bench, harness or procedure could not decide."""
 
 
@@ -62,7 +62,7 @@ class SilenceAfterAttack(Undecided):
     """The attacked surface is silent while the bench is healthy: repeated once on a fresh baseline (rule 4)."""
 
 
-class NotApplicable(Exception):  # noqa: N818
+class NotApplicable(Exception):
     """The device file says, with a reason, that the testcase does not apply."""
 
 

@@ -1,0 +1,1 @@
+"""Rig and device files: typed models, loading, JSON schemas."""

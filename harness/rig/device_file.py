@@ -1,0 +1,241 @@
+"""The device file: what a device claims and how it is operated, whatever its make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from harness.rig.claims import Claim, ClaimBase, Source, Strict
+
+__all__ = [
+    "Account",
+    "Action",
+    "BusCommandSurface",
+    "DeviceFile",
+    "DialogueSurface",
+    "FieldCodec",
+    "ModbusSurface",
+    "Register",
+    "SurfaceSpec",
+    "UdsSurface",
+]
+
+C = TypeVar("C", bound=ClaimBase)
+
+ValueType = Literal["u8", "u16", "u32", "ascii", "dotted", "hex"]
+
+
+class Account(Strict):
+    """An account of the device. The password is a device credential, masked in what Proofrig shows."""
+
+    role: str
+    password: str
+    failed_log_ins: int = Field(default=2, ge=0, description="Refused log-ins a testcase may spend in a row")
+
+
+class FieldCodec(Strict):
+    """How a value is written in a text answer: the regular expression's group `value`, then a scale."""
+
+    action: str
+    name: str = Field(description="Name of the `name: value` line")
+    scale: float | None = Field(default=None, description="Makes a number of it and multiplies")
+
+
+class Action(Strict):
+    """One command of a dialogue. `args` gives arguments a testcase may use without harm."""
+
+    send: str
+    args: tuple[str, ...] = Field(default=(), description="Arguments, filled into {0}, {1} …")
+    effects: tuple[str, ...] = Field(default=(), description="none when empty; else accounts, configuration, data …")
+
+
+class DialogueLogin(Strict):
+    """How a log-in dialogue goes. All values are regular expressions but `log_out`."""
+
+    user_prompt: str
+    password_prompt: str
+    accepted_when: str
+    refused_when: str
+    locked_when: str
+    logged_off_when: str
+    log_out: str
+    wake: str = "\r"
+
+
+class DialogueSurface(Strict):
+    """A prompt dialogue on a byte stream (serial console, SSH shell)."""
+
+    type: Literal["dialogue"] = "dialogue"
+    link: str
+    accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
+    closes: bool = Field(default=False, description="The connection closes after log-off")
+    line_end: str = "\r"
+    login: DialogueLogin
+    prompt: str
+    accepted_when: str
+    refused_when: str
+    line: str = Field(
+        default=r"^(?P<name>\w+): (?P<value>[^\r\n]*)\r?$", description="A `name: value` line of an answer"
+    )
+    actions: dict[str, Action]
+    unknown_command: str = Field(default="xyzzy", description="A command the device must refuse")
+    fields: dict[str, FieldCodec]
+
+
+class Register(Strict):
+    """One entry of a Modbus register map."""
+
+    table: Literal["input", "holding"]
+    address: int = Field(ge=0, le=65535)
+    count: int = Field(default=1, ge=1, le=125)
+    type: ValueType = "u16"
+    scale: float | None = None
+    access: Literal["read", "read-write", "protected"] = "read"
+    range: tuple[int, int] | None = Field(default=None, description="Lowest and highest value that may be written")
+
+
+class ModbusSurface(Strict):
+    """A Modbus server, over TCP or RTU."""
+
+    type: Literal["modbus"] = "modbus"
+    link: str
+    unit: int = Field(default=1, ge=0, le=255)
+    registers: dict[str, Register]
+    fields: dict[str, str] = Field(description="Field of the device → register name")
+
+
+class Identifier(Strict):
+    """One UDS data identifier."""
+
+    id: int = Field(ge=0, le=0xFFFF)
+    type: ValueType
+    scale: float | None = None
+
+
+class UdsSecurity(Strict):
+    """UDS security access: the key is the first `length` bytes of AES-CMAC of the seed."""
+
+    level: int = 1
+    algorithm: Literal["aes-cmac"] = "aes-cmac"
+    key: str = Field(pattern=r"^[0-9a-f]{32}$")
+    length: int = Field(ge=1, le=16)
+    session: str = "extended"
+
+
+class UdsSurface(Strict):
+    """A UDS server over ISO-TP with normal addressing."""
+
+    type: Literal["uds"] = "uds"
+    link: str
+    request_id: int
+    response_id: int
+    sessions: dict[str, int]
+    session_timeout: float = Field(default=5.0, description="S3: seconds without request until the default session")
+    identifiers: dict[str, Identifier]
+    unknown_identifier: int = Field(description="An identifier the device does not have")
+    security: UdsSecurity | None = None
+    reset: int | None = Field(default=None, description="Sub-function of ECU reset that restarts the application")
+
+
+class BusCommandSurface(Strict):
+    """Authenticated 8-byte commands on CAN: opcode u8, argument u16, counter u16, 3 bytes of AES-CMAC.
+
+    The authenticator covers session (from its own frame) ‖ identifier u16 ‖ opcode ‖ argument ‖ counter.
+    """
+
+    type: Literal["bus-commands"] = "bus-commands"
+    link: str
+    command_id: int
+    answer_id: int
+    session_id: int
+    key: str = Field(pattern=r"^[0-9a-f]{32}$")
+    opcodes: dict[str, int]
+    accepted: int
+    refusals: dict[int, str] = Field(description="Result code → reason")
+    clock: str = Field(description="Opcode name that answers the uptime")
+    clock_scale: float = 0.001
+    harmless: str = Field(description="Opcode name whose effect can be read back and undone")
+    known_ids: tuple[int, ...] = Field(description="Every identifier the device sends or listens to")
+
+
+SurfaceSpec = Annotated[
+    DialogueSurface | ModbusSurface | UdsSurface | BusCommandSurface,
+    Field(discriminator="type"),
+]
+
+
+class FingerprintItem(Strict):
+    """One value of the baseline, read before and after testcases that claim no effect."""
+
+    surface: str
+    field: str
+
+
+class DeviceFile(Strict):
+    """What a device claims and how it is operated."""
+
+    device: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    manufacturer: str
+    model: str
+    kind: str
+    version: str = Field(description="Full software version expected")
+    identity: str = Field(description="Surface that is read for the identity")
+    accounts: dict[str, Account] = Field(default={})
+    links: tuple[str, ...] = Field(description="Links a rig of this device may wire")
+    surfaces: dict[str, SurfaceSpec]
+    death_strings: tuple[str, ...] = Field(default=(), description="Regular expressions on the console")
+    console: str | None = Field(default=None, description="Link whose death strings are watched")
+    fingerprint: tuple[FingerprintItem, ...] = ()
+    claims: dict[str, Claim]
+    withdrawn: dict[str, str] = Field(default={}, description="Baseline claim → reason why it does not hold")
+    not_applicable: dict[str, str] = Field(default={}, description="Testcase id → reason")
+    clock_tolerance: float = Field(default=0.25, description="Seconds the uptime may be off between two readings")
+
+    @model_validator(mode="after")
+    def _references(self) -> DeviceFile:
+        problems: list[str] = []
+        for name, spec in self.surfaces.items():
+            if spec.link not in self.links:
+                problems.append(f"surfaces.{name}.link: no link named {spec.link!r}; links are {list(self.links)}")
+            if isinstance(spec, DialogueSurface):
+                problems += [
+                    f"surfaces.{name}.accounts: no account named {account!r}"
+                    for account in spec.accounts
+                    if account not in self.accounts
+                ]
+        for claim_id, claim in self.claims.items():
+            named = [*getattr(claim, "surfaces", ()), *([claim.surface] if hasattr(claim, "surface") else [])]
+            problems += [
+                f"claims.{claim_id}: no surface named {surface!r}" for surface in named if surface not in self.surfaces
+            ]
+        if self.identity not in self.surfaces:
+            problems.append(f"identity: no surface named {self.identity!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def claims_of(self, kind: type[C], *, surface: str | None = None) -> dict[str, C]:
+        """Return the claims of one type, by id; only those about `surface` when it is given."""
+        found: dict[str, C] = {key: claim for key, claim in self.claims.items() if isinstance(claim, kind)}
+        if surface is None:
+            return found
+        return {
+            claim_id: claim
+            for claim_id, claim in found.items()
+            if surface in getattr(claim, "surfaces", ()) or surface == getattr(claim, "surface", None)
+        }
+
+    def secrets(self) -> list[str]:
+        """Return every credential in the file, for masking."""
+        found = [account.password for account in self.accounts.values()]
+        for spec in self.surfaces.values():
+            if isinstance(spec, BusCommandSurface):
+                found.append(spec.key)
+            if isinstance(spec, UdsSurface) and spec.security:
+                found.append(spec.security.key)
+        return found
+
+
+#: Used where a claim of the baseline set needs a source.
+BASELINE_SOURCE = Source(document="Proofrig baseline claims", revision="1", section="-")
