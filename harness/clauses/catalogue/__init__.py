@@ -1,0 +1,1 @@
+"""The catalogue files: YAML, no code."""
