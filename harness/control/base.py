@@ -1,0 +1,172 @@
+"""The one face of every control: power, reset, baseline, and what happened without being asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+from harness.errors import ControlFault
+
+__all__ = [
+    "Capability",
+    "Control",
+    "ControlEvent",
+    "Deadline",
+    "EventKind",
+    "EventLog",
+    "RestoreReport",
+    "no_capability",
+]
+
+
+class Capability(StrEnum):
+    """What a control may be able to do; `Control.capabilities` names what this one can."""
+
+    POWER = "power"
+    """`power_on` and `power_off`."""
+    CUT = "cut"
+    """`cut`: power goes at once, nothing is flushed."""
+    RESET = "reset"
+    """`reset`: the hardware reset line."""
+    RESTORE = "restore"
+    """`restore`: back to the baseline without help of the device's own functions."""
+    EVENTS = "events"
+    """Resets, shutdowns and panics are seen from outside as they happen."""
+    NETWORK = "network"
+    """The device lives in a private network; `holder.sockets` opens sockets in it."""
+
+
+class EventKind(StrEnum):
+    """What the bench saw the device's hardware do."""
+
+    RESET = "reset"
+    SHUTDOWN = "shutdown"
+    PANIC = "panic"
+    WATCHDOG = "watchdog"
+    STOP = "stop"
+    DIED = "died"
+    """The process behind an emulated or sham device ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEvent:
+    """One observed event. `asked` is true when the bench itself had caused it.
+
+    `at_ns` is `time.monotonic_ns()` and `at_utc` wall-clock time, both taken when the bench learned of it.
+    """
+
+    kind: EventKind
+    asked: bool
+    detail: str
+    at_ns: int
+    at_utc: datetime
+
+
+class EventLog:
+    """Events in the order seen; filled from any thread, read from any thread."""
+
+    def __init__(self) -> None:
+        self._events: list[ControlEvent] = []
+        self._changed = threading.Condition()
+
+    def add(self, kind: EventKind, *, asked: bool, detail: str = "") -> None:
+        """Append an event seen just now."""
+        event = ControlEvent(kind=kind, asked=asked, detail=detail, at_ns=time.monotonic_ns(), at_utc=datetime.now(UTC))
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()
+
+    def all(self) -> tuple[ControlEvent, ...]:
+        """Every event so far."""
+        with self._changed:
+            return tuple(self._events)
+
+    def wait(self, kind: EventKind, *, timeout: float, after: int = 0) -> ControlEvent | None:
+        """The first event of `kind` at or past index `after`; None when `timeout` seconds bring none."""
+        found: list[ControlEvent] = []
+
+        def seen() -> bool:
+            found[:] = [event for event in self._events[after:] if event.kind is kind]
+            return bool(found)
+
+        with self._changed:
+            self._changed.wait_for(seen, timeout)
+        return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """How the device came back to its baseline.
+
+    `method` is `clone` (saved state), `restart` (started anew) or `command` (the bench's own);
+    `steps` maps each step to its seconds;
+    `weaknesses` is the active set as the device's bench agent read it back, None where there is no agent.
+    """
+
+    method: str
+    seconds: float
+    steps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    template: str | None = None
+    weaknesses: frozenset[str] | None = None
+
+
+class Control(Protocol):
+    """What the bench can do to the device from outside. Synchronous; every wait has a deadline.
+
+    Every method raises `ControlFault` when the bench could not do it, also when the capability is missing.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this control can do."""
+
+    @property
+    def events(self) -> tuple[ControlEvent, ...]:
+        """Everything seen so far, asked and unasked, oldest first."""
+
+    def power_on(self) -> None:
+        """Give the device power; returns when it has it, not when the device is up."""
+
+    def power_off(self) -> None:
+        """Take the power away in an orderly manner (storage of the bench's side is flushed)."""
+
+    def cut(self) -> None:
+        """Take the power away in the middle of whatever is going on."""
+
+    def reset(self) -> None:
+        """Pulse the hardware reset."""
+
+    def restore(self) -> RestoreReport:
+        """Bring the device back to its baseline, running."""
+
+    def alive(self) -> bool:
+        """The bench's own view: is the device powered (its emulator running)? Says nothing of its health."""
+
+    def close(self) -> None:
+        """Let go of everything; never raises for a device that is already gone. May be called twice."""
+
+
+class Deadline:
+    """A point in time that several waits share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+
+def no_capability(control: str, capability: Capability) -> ControlFault:
+    """The fault for an operation that this control has no means for."""
+    return ControlFault(
+        f"control {control!r} has no means for {capability.value!r}",
+        hint="check Control.capabilities first, or give the rig a control that can",
+    )

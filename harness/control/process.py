@@ -1,0 +1,214 @@
+"""Control of a device that is a plain process (a sham device, a simulator) in a private network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport
+from harness.control.holder import DeviceProcess, Holder, PrivateNetwork
+from harness.errors import ControlFault, UsageError
+
+__all__ = ["ProcessControl"]
+
+_EXIT_S = 5.0
+
+
+class ProcessControl:
+    """Runs the device's command in the holder's network; power is the process being there.
+
+    `argv` may hold `{run_dir}` (a private directory for its sockets and ptys, emptied at each start) and
+    `{address}` (the device's first address). The command prints a line `ready` on its standard output when
+    its interfaces are there; everything it prints is appended to `log`. `before_run` is called each time
+    after `ready`, for links to be opened anew.
+
+    Raises:
+        ControlFault: the holder cannot be started.
+        UsageError: the command names a program that is not there.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        network: PrivateNetwork | None = None,
+        env: Mapping[str, str] | None = None,
+        ready_s: float = 10.0,
+        before_run: Callable[[], None] | None = None,
+    ) -> None:
+        if not argv or shutil.which(argv[0]) is None:
+            raise UsageError(f"device command not found: {list(argv)}", hint="give the program's full path")
+        self.before_run = before_run
+        self._argv = tuple(argv)
+        self._log = log
+        self._env = dict(env or {})
+        self._ready_s = ready_s
+        self._events = EventLog()
+        self._process: DeviceProcess | None = None
+        self._output: _Output | None = None
+        self.holder = Holder(network or PrivateNetwork.loopback())
+        self._base = Path(tempfile.mkdtemp(prefix="proofrig-"))
+        self.run_dir = self._base / "run"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Everything but a graceful power-off, which a process does not have: `power_off` kills too."""
+        return frozenset(
+            (Capability.POWER, Capability.CUT, Capability.RESET, Capability.RESTORE, Capability.EVENTS)
+        ) | {Capability.NETWORK}
+
+    @property
+    def events(self) -> tuple[ControlEvent, ...]:
+        """Asked starts and stops, and the process ending by itself."""
+        self._notice_death()
+        return self._events.all()
+
+    @property
+    def address(self) -> str:
+        """The device's first address."""
+        return self.holder.network.device[0]
+
+    def power_on(self) -> None:
+        """Start the process and wait for `ready`; nothing when it runs already.
+
+        Raises:
+            ControlFault: no `ready` line in time, with the end of what it printed.
+        """
+        if self.alive():
+            return
+        self._notice_death()
+        self._drop_process()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.run_dir.mkdir()
+        replace = {"{run_dir}": str(self.run_dir), "{address}": self.address}
+        argv = [_filled(each, replace) for each in self._argv]
+        reading, writing = os.pipe()
+        try:
+            self._process = self.holder.run(argv, log=self._log, stdout=writing, cwd=self.run_dir, env=self._env)
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._output = _Output(reading, self._log)
+        if not self._output.wait_ready(self._ready_s):
+            running = self.alive()
+            self._stop()
+            fate = f"did not print 'ready' within {self._ready_s:g} s" if running else "ended before it was ready"
+            raise ControlFault(
+                f"the device process {argv[0]} {fate}: {self._output.tail()}", hint=f"its output is in {self._log}"
+            )
+        if self.before_run is not None:
+            self.before_run()
+
+    def power_off(self) -> None:
+        """Kill the process."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Kill the process and everything it started."""
+        self._notice_death()
+        if self._stop():
+            self._events.add(EventKind.SHUTDOWN, asked=True, detail="killed")
+
+    def reset(self) -> None:
+        """Kill it and start it anew."""
+        self._notice_death()
+        self._stop()
+        self._events.add(EventKind.RESET, asked=True, detail="killed and started anew")
+        self.power_on()
+
+    def restore(self) -> RestoreReport:
+        """A process has no memory but its run directory, so a fresh start is the baseline."""
+        begin = time.monotonic()
+        self._notice_death()
+        self._stop()
+        killed = time.monotonic()
+        self.power_on()
+        end = time.monotonic()
+        steps = {"kill": killed - begin, "start": end - killed}
+        return RestoreReport(method="restart", seconds=end - begin, steps=steps)
+
+    def alive(self) -> bool:
+        """True while the process runs."""
+        return self._process is not None and self._process.alive()
+
+    def close(self) -> None:
+        """End the process and the holder, remove the run directory."""
+        self.holder.close()
+        self._drop_process()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def _stop(self) -> bool:
+        """Kill it if it is there; true when it was running until now."""
+        process = self._process
+        if process is None:
+            return False
+        was_alive = process.alive()
+        process.kill()
+        self._drop_process()
+        return was_alive
+
+    def _drop_process(self) -> None:
+        if self._process is not None:
+            self._process.release()
+            self._process = None
+        if self._output is not None:
+            self._output.join(_EXIT_S)
+
+    def _notice_death(self) -> None:
+        if self._process is not None and not self._process.alive():
+            code = self._process.wait(_EXIT_S)
+            self._drop_process()
+            self._events.add(EventKind.DIED, asked=False, detail=f"exit code {code}")
+
+
+class _Output:
+    """Moves the process's standard output to the log and notices the line `ready`."""
+
+    def __init__(self, descriptor: int, log: Path) -> None:
+        self._descriptor = descriptor
+        self._log = log
+        self._settled = threading.Event()
+        self._ready = False
+        self._tail = b""
+        self._thread = threading.Thread(target=self._move, name="device-output", daemon=True)
+        self._thread.start()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """True when `ready` came; false when the output ended or time ran out first."""
+        self._settled.wait(timeout)
+        return self._ready
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return self._tail[-300:].decode(errors="backslashreplace").strip() or "(it printed nothing)"
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the output."""
+        self._thread.join(timeout)
+
+    def _move(self) -> None:
+        line = b""
+        with os.fdopen(self._descriptor, "rb", buffering=0) as source, self._log.open("ab", buffering=0) as log:
+            while data := source.read(65536):
+                log.write(data)
+                self._tail = (self._tail + data)[-4096:]
+                if not self._ready:
+                    *lines, line = (line + data).split(b"\n")
+                    if any(each.strip() == b"ready" for each in lines):
+                        self._ready = True
+                        self._settled.set()
+        self._settled.set()
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
