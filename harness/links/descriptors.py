@@ -1,0 +1,137 @@
+"""Bytes through a file descriptor: sockets, terminals and serial adapters alike."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import termios
+import threading
+from collections.abc import Callable
+
+from harness.errors import LinkLost
+from harness.links.base import Deadline, LinkStalled, PeerClosed
+
+__all__ = ["DescriptorTransport", "socket_transport"]
+
+READ_SIZE = 65536
+
+
+class DescriptorTransport:
+    """Reads and writes one non-blocking descriptor; closing wakes a read that is under way.
+
+    `release` closes the descriptor (a socket's or a serial port's own `close`).
+    """
+
+    def __init__(self, descriptor: int, *, release: Callable[[], None], what: str) -> None:
+        self._descriptor = descriptor
+        self._release = release
+        self._what = what
+        # A socket may be closed by its peer on purpose; a terminal only ends when the adapter is gone.
+        self._ended: type[LinkLost] = LinkLost if os.isatty(descriptor) else PeerClosed
+        self._closed = threading.Event()
+        self._wake_out, self._wake_in = os.pipe()
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+        os.set_blocking(descriptor, False)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(self._wake_out, select.POLLIN)
+
+    @property
+    def can_break(self) -> bool:
+        """Whether a break condition can be sent: terminals only."""
+        return not self._closed.is_set() and os.isatty(self._descriptor)
+
+    def read(self, timeout: float) -> bytes:
+        """Return what arrives within `timeout` seconds; empty is silence.
+
+        Raises:
+            PeerClosed: the peer ended the connection.
+            LinkLost: the adapter vanished, or the link was closed.
+        """
+        with self._reading:
+            if self._closed.is_set():
+                raise LinkLost(f"{self._what} was closed by the bench")
+            ready = self._poll.poll(timeout * 1000)
+            if self._closed.is_set():
+                raise LinkLost(f"{self._what} was closed by the bench")
+            if not ready:
+                return b""
+            try:
+                data = os.read(self._descriptor, READ_SIZE)
+            except BlockingIOError:
+                return b""
+            except ConnectionResetError as error:
+                raise PeerClosed(f"{self._what}: the peer reset the connection") from error
+            except OSError as error:
+                raise LinkLost(f"{self._what}: {error.strerror}") from error
+            if not data:
+                raise self._ended(f"{self._what}: end of data, the peer is gone")
+            return data
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """Hand all of `data` to the operating system within `timeout` seconds.
+
+        Raises:
+            LinkStalled: only a part was taken in time.
+            LinkLost: the link is gone.
+        """
+        deadline = Deadline(timeout)
+        rest = memoryview(data)
+        with self._writing:
+            while rest:
+                if self._closed.is_set():
+                    raise LinkLost(f"{self._what} was closed by the bench")
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    if not self._writable(deadline):
+                        taken = len(data) - len(rest)
+                        raise LinkStalled(
+                            f"{self._what} took {taken} of {len(data)} bytes in {timeout:g} s",
+                            hint="look for flow control, a paused peer or a wrong cable",
+                        ) from None
+                except (BrokenPipeError, ConnectionResetError) as error:
+                    raise PeerClosed(f"{self._what}: the peer closed the connection") from error
+                except OSError as error:
+                    raise LinkLost(f"{self._what}: {error.strerror}") from error
+
+    def send_break(self, duration: float) -> None:
+        """Hold the line in break for `duration` seconds (a pseudo-terminal ignores it)."""
+        with self._writing:
+            if self._closed.is_set():
+                raise LinkLost(f"{self._what} was closed by the bench")
+            try:
+                termios.tcsendbreak(self._descriptor, max(0, round(duration * 1000)))
+            except termios.error as error:
+                raise LinkLost(f"{self._what}: {error.args[-1]}") from error
+
+    def close(self) -> None:
+        """Close the descriptor; a read or write under way ends first."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        os.write(self._wake_in, b"x")
+        with self._reading, self._writing:
+            if self._wake_in >= 0:
+                os.close(self._wake_in)
+                os.close(self._wake_out)
+                self._wake_in = self._wake_out = -1
+                self._release()
+
+    def _writable(self, deadline: Deadline) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        poll.register(self._wake_out, select.POLLIN)
+        return bool(poll.poll(deadline.remaining * 1000))
+
+
+def socket_transport(sock: socket.socket, *, what: str, keepalive: bool = False) -> DescriptorTransport:
+    """Wrap a connected stream socket. `keepalive` has the kernel probe the peer every second (bench peers only)."""
+    if keepalive and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2)):
+            if hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return DescriptorTransport(sock.fileno(), release=sock.close, what=what)
