@@ -12,7 +12,7 @@ from collections.abc import Callable
 from harness.errors import LinkLost
 from harness.links.base import Deadline, LinkStalled, PeerClosed
 
-__all__ = ["DescriptorTransport", "socket_transport"]
+__all__ = ["DescriptorTransport", "keep_alive", "socket_transport"]
 
 READ_SIZE = 65536
 
@@ -127,11 +127,17 @@ class DescriptorTransport:
         return bool(poll.poll(deadline.remaining * 1000))
 
 
-def socket_transport(sock: socket.socket, *, what: str, keepalive: bool = False) -> DescriptorTransport:
-    """Wrap a connected stream socket. `keepalive` has the kernel probe the peer every second (bench peers only)."""
-    if keepalive and sock.family in (socket.AF_INET, socket.AF_INET6):
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel probe a silent TCP peer every second and give it up after two lost probes."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2)):
             if hasattr(socket, option):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def socket_transport(sock: socket.socket, *, what: str, keepalive: bool = False) -> DescriptorTransport:
+    """Wrap a connected stream socket. `keepalive` is for peers of the bench, never for a device (`keep_alive`)."""
+    if keepalive:
+        keep_alive(sock)
     return DescriptorTransport(sock.fileno(), release=sock.close, what=what)

@@ -1,0 +1,154 @@
+"""Serial lines: adapters, pseudo-terminals, serial servers and the character devices of emulators."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import serial
+from serial import rfc2217
+
+from harness.capture import Tap
+from harness.errors import BenchFault, LinkLost, UsageError
+from harness.links.base import Deadline, LinkStalled
+from harness.links.descriptors import DescriptorTransport, keep_alive, socket_transport
+from harness.links.dialer import Dialer, HostDialer, connect, connect_unix
+from harness.links.stream import StreamLink, Transport
+
+__all__ = ["open_serial"]
+
+CONNECT_SECONDS = 5.0
+"""How long a serial server may take to accept the connection."""
+
+
+class _DescriptorSerial(DescriptorTransport):
+    """A terminal opened and set up by pyserial, read and written through its descriptor."""
+
+    def __init__(self, port: serial.Serial, *, what: str) -> None:
+        super().__init__(port.fileno(), release=port.close, what=what)
+
+
+class _Rfc2217Transport:
+    """A port of an RFC 2217 server, by pyserial's client, whose thread only undoes the telnet coding."""
+
+    can_break = True
+
+    def __init__(self, port: rfc2217.Serial, *, what: str) -> None:
+        self._port = port
+        self._what = what
+        self._closed = threading.Event()
+        self._using = threading.Lock()
+        sock = getattr(port, "_socket", None)
+        if isinstance(sock, socket.socket):
+            keep_alive(sock)
+
+    def read(self, timeout: float) -> bytes:
+        """Return what arrives within `timeout` seconds; raises LinkLost when the server is gone."""
+        deadline = Deadline(timeout)
+        while not self._closed.is_set():
+            try:
+                # One byte, then what is there: reading n bytes would wait for all n or for the whole time.
+                data = bytes(self._port.read(1))
+                if data and self._port.in_waiting:
+                    data += self._port.read(self._port.in_waiting)
+            except (serial.SerialException, OSError) as error:
+                if self._closed.is_set():
+                    break
+                raise LinkLost(f"{self._what}: {error}") from error
+            if data or deadline.passed:
+                return data
+        raise LinkLost(f"{self._what} was closed by the bench")
+
+    def write(self, data: bytes, timeout: float) -> None:  # noqa: ARG002 - pyserial waits 5 s, whatever is asked
+        """Hand `data` to the socket; raises LinkStalled when the server does not take it."""
+        with self._using:
+            if self._closed.is_set():
+                raise LinkLost(f"{self._what} was closed by the bench")
+            try:
+                self._port.write(data)
+            except (serial.SerialException, OSError) as error:
+                if isinstance(error.__context__, TimeoutError):
+                    raise LinkStalled(f"{self._what} did not take {len(data)} bytes") from error
+                raise LinkLost(f"{self._what}: {error}") from error
+
+    def send_break(self, duration: float) -> None:
+        """Have the server hold the line in break for `duration` seconds."""
+        with self._using:
+            try:
+                self._port.break_condition = True
+                self._closed.wait(duration)
+                self._port.break_condition = False
+            except (serial.SerialException, OSError) as error:
+                raise LinkLost(f"{self._what}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        if not self._closed.is_set():
+            self._closed.set()
+            with self._using, contextlib.suppress(serial.SerialException, OSError):
+                self._port.close()
+
+
+def open_serial(
+    url: str,
+    *,
+    baudrate: int,
+    name: str,
+    tap: Tap,
+    bytesize: int = 8,
+    parity: str = "N",
+    stopbits: float = 1,
+    rtscts: bool = False,
+    exclusive: bool = True,
+    dialer: Dialer | None = None,
+) -> StreamLink:
+    """Open a serial line and start recording it.
+
+    `url` is a device path (`/dev/ttyUSB0`), `rfc2217://HOST:PORT`, `socket://HOST:PORT` (raw bytes over TCP,
+    line settings not used) or `unix:PATH` (an emulator's character device, line settings not used). For a
+    device path, DTR and RTS are left asserted as opening a terminal asserts them: it may reset a device.
+
+    Raises:
+        UsageError: the settings or the URL make no sense.
+        BenchFault: the adapter or server is absent or in use.
+    """
+    try:
+        transport = _open(url, name, dialer or HostDialer(), (baudrate, bytesize, parity, stopbits, rtscts, exclusive))
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}", hint="check the serial settings of the rig file") from error
+    except (serial.SerialException, OSError) as error:
+        raise BenchFault(
+            f"{name}: cannot open {url}: {error}",
+            hint="is it plugged in, may you read and write it, and does no other program hold it?",
+        ) from error
+    return StreamLink(name, transport, tap)
+
+
+def _open(url: str, name: str, dialer: Dialer, settings: tuple[int, int, str, float, bool, bool]) -> Transport:
+    baudrate, bytesize, parity, stopbits, rtscts, exclusive = settings
+    if url.startswith("unix:"):
+        return socket_transport(connect_unix(url.removeprefix("unix:"), timeout=CONNECT_SECONDS), what=name)
+    if url.startswith("socket://"):
+        parts = urlsplit(url)
+        if parts.hostname is None or parts.port is None:
+            raise ValueError(f"{url!r} is not socket://HOST:PORT")
+        sock = connect(dialer, parts.hostname, parts.port, timeout=CONNECT_SECONDS)
+        return socket_transport(sock, what=name, keepalive=True)
+    remote = url.startswith("rfc2217://")
+    if not remote and "://" in url:
+        raise ValueError(f"{url!r}: only device paths, unix:, socket:// and rfc2217:// are serial lines")
+    port = serial.serial_for_url(
+        url,
+        baudrate=baudrate,
+        bytesize=bytesize,
+        parity=parity,
+        stopbits=stopbits,
+        rtscts=rtscts,
+        timeout=0.1,  # fixed: changing it later makes the RFC 2217 client negotiate again
+        **({} if remote else {"exclusive": exclusive}),
+    )
+    if isinstance(port, rfc2217.Serial):
+        return _Rfc2217Transport(port, what=name)
+    return _DescriptorSerial(port, what=name)
