@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from harness.errors import UsageError
 
@@ -234,32 +234,44 @@ _File = TypeVar("_File", DocumentFile, ProvenanceFile, CrosswalkFile)
 
 
 def parse(model: type[_File], text: str, *, name: str) -> _File:
-    """Read one catalogue file.
+    """Read one catalogue file. Scalars are taken as written: `1.10` stays a text, a date is no date.
 
     Raises:
         UsageError: not YAML, or not of the shape of `model`; `where` gives file, line and key.
     """
     try:
-        return model.model_validate(YAML(typ="safe", pure=True).load(text))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"not valid YAML: {error.problem}", where=f"{name}:{line}") from error
+        data = _yaml().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UsageError(f"not valid YAML: {problem}", where=f"{name}:{mark.line + 1 if mark else 1}") from error
+    except TypeError as error:  # ruamel's answer to a mapping or list used as a key
+        raise UsageError("not valid YAML here: a key is not plain text", where=f"{name}:1") from error
+    try:
+        return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        line = _line_of(text, first["loc"])
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(first["msg"], where=f"{name}:{line}: {key}") from error
+        raise UsageError(first["msg"], where=f"{name}:{_line_of(text, first['loc'])}: {key}") from error
+
+
+def _yaml() -> YAML:
+    return YAML(typ="base", pure=True)
 
 
 def _line_of(text: str, path: tuple[int | str, ...]) -> int:
     """Line (from 1) of the innermost element of `path` that the file really has."""
-    node, line = YAML(typ="rt").load(text), 1
+    node, line = _yaml().compose(text), 1
     for step in path:
-        if isinstance(node, CommentedMap) and step in node:
-            line = node.lc.key(step)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
-            line = node.lc.item(step)[0] + 1
+        if isinstance(node, MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == step]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
         else:
             break
-        node = node[step]
     return line

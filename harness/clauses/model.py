@@ -232,7 +232,7 @@ class Registry:
             return Tag(clause_id=clause_id, strength=strength)
         if row.strengths:
             raise UsageError(
-                f"{clause_id} cannot be tagged {strength!r}: {_BENCH_WORDS[row.bench or 'D']}",
+                f"{clause_id} cannot be tagged '{strength}': {_BENCH_WORDS[row.bench or 'D']}",
                 where=where,
                 hint=f"use {' or '.join(map(repr, map(str, row.strengths)))}",
             )
