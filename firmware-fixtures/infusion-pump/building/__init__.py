@@ -1,0 +1,1 @@
+"""Builds the VP-1 fixture's disk from locked Debian packages and our own sources."""

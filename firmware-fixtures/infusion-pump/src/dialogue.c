@@ -1,0 +1,202 @@
+#define _GNU_SOURCE
+#include "dialogue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "audit.h"
+#include "commands.h"
+#include "util.h"
+
+#define LINE_MAX_BYTES 120
+#define IDLE_MS 20000
+#define MENU_LOGIN_MS 60000
+
+const struct surface surface_console = {"console", ROLE_OPERATOR | ROLE_SERVICE | ROLE_ADMIN, false};
+const struct surface surface_ssh = {"ssh", ROLE_SERVICE | ROLE_ADMIN, true};
+
+enum stage { AT_LOGIN, AT_PASSWORD, AT_COMMAND, ENDED };
+
+struct dialogue {
+    const struct surface *surface;
+    int in, out;
+    enum stage stage;
+    char line[LINE_MAX_BYTES + 1];
+    size_t len;
+    bool too_long;
+    bool after_cr;
+    bool gone;
+    char name[LINE_MAX_BYTES + 1];
+    struct lock_table locks;
+    struct session session;
+    char pending[2048];
+    size_t pending_len;
+};
+
+static void flush(struct dialogue *d)
+{
+    if (d->pending_len > 0 && !write_all(d->out, d->pending, d->pending_len))
+        d->gone = true;
+    d->pending_len = 0;
+}
+
+static void put(struct dialogue *d, const char *bytes, size_t len)
+{
+    if (d->pending_len + len > sizeof d->pending)
+        flush(d);
+    memcpy(d->pending + d->pending_len, bytes, len);
+    d->pending_len += len;
+}
+
+static void print(void *to, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    put(to, text, len < (int)sizeof text ? (size_t)len : sizeof text - 1);
+}
+
+static void prompt(struct dialogue *d)
+{
+    static const char *const prompts[] = {"login: ", "password: ", "VP-1> "};
+    if (d->stage != ENDED)
+        print(d, "%s", prompts[d->stage]);
+    d->len = 0;
+    d->too_long = false;
+}
+
+static const char *user_name(const struct dialogue *d)
+{
+    return d->session.account >= 0 ? account_name(d->session.account) : NULL;
+}
+
+static void log_in(struct dialogue *d)
+{
+    static const char *const results[] = {"accepted", "refused", "locked"};
+    enum login_result result =
+        accounts_login(d->name, d->line, d->surface->roles, &d->locks, &d->session.account);
+    audit(user_name(d), d->surface->name, "login", results[result], NULL);
+    explicit_bzero(d->line, sizeof d->line);
+    d->stage = AT_LOGIN;
+    if (result == LOGIN_ACCEPTED) {
+        d->stage = AT_COMMAND;
+        d->session.logged_out = false;
+        print(d, "ok: logged in as %s\r\n", user_name(d));
+    } else {
+        print(d, "error: %s\r\n", result == LOGIN_LOCKED ? "account locked" : "login refused");
+    }
+}
+
+static void log_out(struct dialogue *d, const char *detail)
+{
+    audit(user_name(d), d->surface->name, "logout", "accepted", detail);
+    d->stage = d->surface->ends_with_logout ? ENDED : AT_LOGIN;
+}
+
+static void line_done(struct dialogue *d)
+{
+    put(d, "\r\n", 2);
+    d->line[d->len] = '\0';
+    if (d->too_long) {
+        print(d, "error: line too long\r\n");
+        if (d->stage == AT_PASSWORD)
+            d->stage = AT_LOGIN;
+    } else if (d->stage == AT_LOGIN) {
+        if (d->len > 0) {
+            memcpy(d->name, d->line, d->len + 1);
+            d->stage = AT_PASSWORD;
+        }
+    } else if (d->stage == AT_PASSWORD) {
+        flush(d); /* the line end shows at once, the hash takes its time */
+        log_in(d);
+    } else {
+        command_run(&d->session, d->line);
+        if (d->session.logged_out)
+            log_out(d, NULL);
+    }
+    prompt(d);
+}
+
+static void take_byte(struct dialogue *d, unsigned char byte)
+{
+    bool echo = d->stage != AT_PASSWORD;
+    bool second_half = byte == '\n' && d->after_cr;
+    d->after_cr = byte == '\r';
+    if (second_half)
+        return;
+    if (byte == '\r' || byte == '\n') {
+        line_done(d);
+    } else if (byte == 0x03 || byte == 0x04) {
+        put(d, "\r\n", 2);
+        prompt(d);
+    } else if (byte == 0x08 || byte == 0x7f) {
+        if (d->len > 0 && !d->too_long) {
+            d->len--;
+            if (echo)
+                put(d, "\b \b", 3);
+        }
+    } else if (byte >= 0x20) {
+        if (d->len == LINE_MAX_BYTES) {
+            d->too_long = true;
+        } else {
+            d->line[d->len++] = (char)byte;
+            if (echo)
+                put(d, (const char *)&byte, 1);
+        }
+    }
+}
+
+/* Waits for input; false when the dialogue is over. */
+static bool wait_for_input(struct dialogue *d, int64_t last_input_ms)
+{
+    int64_t limit = d->stage == AT_COMMAND ? IDLE_MS : d->surface->ends_with_logout ? MENU_LOGIN_MS : -1;
+    for (;;) {
+        int64_t left = limit < 0 ? -1 : last_input_ms + limit - now_ms();
+        struct pollfd input = {.fd = d->in, .events = POLLIN};
+        int ready = poll(&input, 1, limit < 0 ? -1 : left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return true;
+        if (ready < 0 && errno != EINTR)
+            return false;
+        if (ready == 0)
+            break;
+    }
+    if (d->stage != AT_COMMAND)
+        return false;
+    print(d, "\r\ninfo: logged off after idle time\r\n");
+    log_out(d, "idle");
+    prompt(d);
+    flush(d);
+    return d->stage != ENDED && wait_for_input(d, now_ms());
+}
+
+void dialogue_run(const struct surface *surface, int in, int out)
+{
+    struct dialogue d = {.surface = surface, .in = in, .out = out};
+    d.session = (struct session){.account = -1, .surface = surface->name, .own_locks = &d.locks, .print = print, .to = &d};
+    print(&d, "\r\nMeridian VP-1 volumetric infusion pump\r\nAuthorised users only. Activity is recorded.\r\n");
+    prompt(&d);
+    flush(&d);
+    int64_t last_input_ms = now_ms();
+    while (d.stage != ENDED && !d.gone && wait_for_input(&d, last_input_ms)) {
+        unsigned char bytes[256];
+        ssize_t n = read(in, bytes, sizeof bytes);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (n <= 0)
+            break;
+        for (ssize_t i = 0; i < n && d.stage != ENDED; i++)
+            take_byte(&d, bytes[i]);
+        flush(&d);
+        last_input_ms = now_ms();
+    }
+    if (d.stage == AT_COMMAND)
+        log_out(&d, "disconnected");
+    explicit_bzero(&d, sizeof d);
+}

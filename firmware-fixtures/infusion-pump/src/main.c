@@ -1,0 +1,94 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accounts.h"
+#include "application.h"
+#include "audit.h"
+#include "can.h"
+#include "control.h"
+#include "counters.h"
+#include "modbus.h"
+#include "pump.h"
+#include "storage.h"
+#include "terminals.h"
+#include "uds.h"
+#include "util.h"
+#include "weaknesses.h"
+
+#define CAN_INTERFACE "can0"
+#define UID_VP1 900
+#define GID_MENU 1000
+
+atomic_uint counters[COUNTER_COUNT];
+
+void application_restart(void)
+{
+    storage_flush();
+    _exit(0);
+}
+
+/* Everything privileged is open by now: what comes over the links is handled without root. */
+static void drop_privileges(void)
+{
+    if (setgroups(0, NULL) != 0 || setresgid(UID_VP1, UID_VP1, UID_VP1) != 0
+        || setresuid(UID_VP1, UID_VP1, UID_VP1) != 0)
+        die("privileges");
+}
+
+static void main_loop(int watchdog)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    for (;;) {
+        struct timespec second = {.tv_sec = 1};
+        if (sigtimedwait(&ends, NULL, &second) == SIGTERM)
+            application_restart();
+        if (watchdog >= 0 && can_status_alive())
+            (void)!write(watchdog, "\0", 1);
+    }
+}
+
+int main(void)
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    umask(077);
+    uptime_begin();
+
+    int watchdog = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
+    weaknesses_load("/run/vp1/weaknesses");
+    accounts_load("/etc/vp1/shadow");
+    audit_load("/data/vp1/audit.log");
+    pump_load("/data/vp1/therapy");
+    const char *last_end = getenv("VP1_LAST_END");
+    audit(NULL, "system", "boot", "accepted", last_end);
+
+    storage_start();
+    can_start(CAN_INTERFACE);
+    uds_start(CAN_INTERFACE);
+    modbus_start("/dev/ttyS0");
+    menu_start(GID_MENU);
+    control_start();
+    undeclared_port_start();
+    console_start("/dev/ttyAMA0");
+    drop_privileges();
+    close(open("/run/vp1/ready", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    main_loop(watchdog);
+}

@@ -1,0 +1,191 @@
+#include "pump.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "storage.h"
+#include "util.h"
+
+#define FLOW_LAG_S 0.15        /* drop sensor and motor together */
+#define FLOW_NOISE 0.01        /* of the flow; the claim is 5 % */
+#define VOLUME_SAVE_MS 5000
+
+static struct {
+    pthread_mutex_t lock;
+    enum pump_state state;
+    uint8_t alarm;
+    uint16_t setting[SETTING_COUNT];
+    char ward_name[WARD_NAME_MAX + 1];
+    double flow;       /* 0.1 ml/h, true */
+    double shown;      /* 0.1 ml/h, as the drop sensor sees it */
+    double volume_ul;
+    int64_t ticked_ms;
+    int64_t saved_ms;
+    bool changed;
+    uint32_t noise;
+    const char *path;
+} pump;
+
+const char *pump_state_name(enum pump_state state)
+{
+    static const char *const names[] = {"idle", "infusing", "alarm"};
+    return names[state];
+}
+
+static void lock_init(void)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT); /* the status thread must not wait for long */
+    pthread_mutex_init(&pump.lock, &attr);
+}
+
+static void take(void) { pthread_mutex_lock(&pump.lock); }
+static void give(void) { pthread_mutex_unlock(&pump.lock); }
+
+void pump_load(const char *path)
+{
+    char text[512];
+    unsigned state, volume, s[SETTING_COUNT];
+    char ward[WARD_NAME_MAX + 1];
+
+    lock_init();
+    pump.path = path;
+    pump.noise = 0x2545f491;
+    pump.ticked_ms = pump.saved_ms = now_ms();
+    if (file_read(path, text, sizeof text) > 0
+        && sscanf(text, "vp1-therapy-1 state=%u volume=%u brightness=%u alarm_volume=%u rate=%u limit=%u occlusion=%u ward=%24s",
+                  &state, &volume, &s[0], &s[1], &s[2], &s[3], &s[4], ward) == 8
+        && state <= PUMP_ALARM && s[SET_RATE] >= RATE_MIN && s[SET_RATE] <= RATE_MAX
+        && s[SET_BRIGHTNESS] <= 100 && s[SET_ALARM_VOLUME] >= 1 && s[SET_ALARM_VOLUME] <= 10
+        && s[SET_RATE_LIMIT] <= UINT16_MAX && s[SET_OCCLUSION] <= UINT16_MAX) {
+        pump.state = (enum pump_state)state;
+        pump.alarm = state == PUMP_ALARM ? ALARM_THERAPY_DATA : ALARM_NONE;
+        pump.volume_ul = volume;
+        for (int i = 0; i < SETTING_COUNT; i++)
+            pump.setting[i] = (uint16_t)s[i];
+        memcpy(pump.ward_name, ward, sizeof ward);
+        return;
+    }
+    pump.state = PUMP_ALARM;
+    pump.alarm = ALARM_THERAPY_DATA;
+    const uint16_t safe[SETTING_COUNT] = {80, 5, 500, RATE_MAX, 600};
+    memcpy(pump.setting, safe, sizeof safe);
+    strcpy(pump.ward_name, "ward");
+}
+
+void pump_save_if_due(void)
+{
+    char text[512];
+    take();
+    bool due = pump.changed || (pump.state == PUMP_INFUSING && now_ms() - pump.saved_ms >= VOLUME_SAVE_MS);
+    int len = 0;
+    if (due) {
+        pump.changed = false;
+        pump.saved_ms = now_ms();
+        len = snprintf(text, sizeof text,
+                       "vp1-therapy-1 state=%d volume=%u brightness=%u alarm_volume=%u rate=%u limit=%u occlusion=%u ward=%s\n",
+                       pump.state, (uint32_t)pump.volume_ul, pump.setting[0], pump.setting[1], pump.setting[2],
+                       pump.setting[3], pump.setting[4], pump.ward_name);
+    }
+    give();
+    if (due && !file_replace(pump.path, text, (size_t)len)) {
+        take();
+        pump.changed = true;
+        give();
+    }
+}
+
+static double noise(void)
+{
+    pump.noise ^= pump.noise << 13;
+    pump.noise ^= pump.noise >> 17;
+    pump.noise ^= pump.noise << 5;
+    return ((double)pump.noise / UINT32_MAX * 2 - 1) * FLOW_NOISE;
+}
+
+void pump_tick(void)
+{
+    take();
+    int64_t now = now_ms();
+    double seconds = (double)(now - pump.ticked_ms) / 1000;
+    pump.ticked_ms = now;
+    double target = pump.state == PUMP_INFUSING ? pump.setting[SET_RATE] : 0;
+    pump.flow += (target - pump.flow) * (1 - exp(-seconds / FLOW_LAG_S));
+    pump.shown = pump.flow * (1 + noise());
+    pump.volume_ul = fmod(pump.volume_ul + pump.flow / 36 * seconds, 4294967296.0);
+    give();
+}
+
+struct pump_view pump_view(void)
+{
+    take();
+    struct pump_view view = {
+        .state = pump.state,
+        .alarm = pump.alarm,
+        .set_rate = pump.setting[SET_RATE],
+        .flow = (uint16_t)lround(pump.shown),
+        .volume_ul = (uint32_t)pump.volume_ul,
+        .uptime_ms = uptime_ms(),
+    };
+    give();
+    return view;
+}
+
+static void enter(enum pump_state state)
+{
+    take();
+    if (pump.state != state) {
+        pump.state = state;
+        pump.alarm = ALARM_NONE; /* starting or stopping acknowledges the alarm */
+        pump.changed = true;
+    }
+    give();
+    storage_wake();
+}
+
+void pump_start(void) { enter(PUMP_INFUSING); }
+void pump_stop(void) { enter(PUMP_IDLE); }
+
+bool pump_set_rate(uint32_t rate)
+{
+    if (rate < RATE_MIN || rate > RATE_MAX)
+        return false;
+    pump_change_setting(SET_RATE, (uint16_t)rate);
+    return true;
+}
+
+uint16_t pump_setting(enum pump_setting which)
+{
+    take();
+    uint16_t value = pump.setting[which];
+    give();
+    return value;
+}
+
+void pump_change_setting(enum pump_setting which, uint16_t value)
+{
+    take();
+    pump.setting[which] = value;
+    pump.changed = true;
+    give();
+    storage_wake();
+}
+
+void pump_ward_name(char into[WARD_NAME_MAX + 1])
+{
+    take();
+    memcpy(into, pump.ward_name, sizeof pump.ward_name);
+    give();
+}
+
+void pump_change_ward_name(const char *name)
+{
+    take();
+    snprintf(pump.ward_name, sizeof pump.ward_name, "%s", name);
+    pump.changed = true;
+    give();
+    storage_wake();
+}

@@ -1,0 +1,51 @@
+#include "storage.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "audit.h"
+#include "pump.h"
+#include "util.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+static bool woken;
+
+void storage_wake(void)
+{
+    pthread_mutex_lock(&lock);
+    woken = true;
+    pthread_cond_signal(&wake);
+    pthread_mutex_unlock(&lock);
+}
+
+void storage_flush(void)
+{
+    pthread_mutex_lock(&writing);
+    audit_write_outstanding();
+    pump_save_if_due();
+    pthread_mutex_unlock(&writing);
+}
+
+static void *storage_thread(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 1;
+        pthread_mutex_lock(&lock);
+        while (!woken && pthread_cond_timedwait(&wake, &lock, &until) == 0)
+            ;
+        woken = false;
+        pthread_mutex_unlock(&lock);
+        audit_roll_over();
+        storage_flush();
+    }
+    return NULL;
+}
+
+void storage_start(void) { thread_start(storage_thread, NULL, 0); }

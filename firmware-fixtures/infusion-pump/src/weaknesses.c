@@ -1,0 +1,76 @@
+#define _GNU_SOURCE
+#include "weaknesses.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "util.h"
+
+static const char *const names[WEAKNESS_COUNT] = {
+    [WEAK_DEFAULT_PASSWORD] = "default-password",
+    [WEAK_NO_LOCKOUT] = "no-lockout",
+    [WEAK_LOCKOUT_PER_CONNECTION] = "lockout-per-connection",
+    [WEAK_CAN_NO_AUTH] = "can-no-auth",
+    [WEAK_CAN_COUNTER_UNCHECKED] = "can-counter-unchecked",
+    [WEAK_MODBUS_PROTECTED_WRITE] = "modbus-protected-write",
+    [WEAK_UNDECLARED_PORT] = "undeclared-port",
+    [WEAK_UDS_CONSTANT_SEED] = "uds-constant-seed",
+    [WEAK_UDS_MEMORY_BUG] = "uds-memory-bug",
+    [WEAK_BOOTLOADER_PROMPT] = "bootloader-prompt",
+};
+static bool active[WEAKNESS_COUNT];
+
+void weaknesses_load(const char *path)
+{
+    char text[1024], *rest = text, *name;
+    if (file_read("/proc/cmdline", text, sizeof text) > 0 && strstr(text, "vp1.bootdelay=") != NULL)
+        active[WEAK_BOOTLOADER_PROMPT] = strstr(text, "vp1.bootdelay=-2") == NULL;
+    if (file_read(path, text, sizeof text) <= 0)
+        return;
+    while ((name = strsep(&rest, ", \n")) != NULL)
+        for (int i = 0; i < WEAK_BOOTLOADER_PROMPT; i++)
+            if (strcmp(name, names[i]) == 0)
+                active[i] = true;
+}
+
+bool weak(enum weakness which) { return active[which]; }
+
+void weaknesses_text(char *into, size_t size)
+{
+    size_t len = 0;
+    into[0] = '\0';
+    for (int i = 0; i < WEAKNESS_COUNT && len < size; i++)
+        if (active[i])
+            len += (size_t)snprintf(into + len, size - len, "%s%s", len ? "," : "", names[i]);
+    if (len == 0)
+        snprintf(into, size, "-");
+}
+
+static void *undeclared_port(void *listener)
+{
+    static const char greeting[] = "VP-1 debug\r\n";
+    for (;;) {
+        int fd = accept4((int)(intptr_t)listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+            continue;
+        write_all(fd, greeting, sizeof greeting - 1);
+        close(fd);
+    }
+    return NULL;
+}
+
+void undeclared_port_start(void)
+{
+    if (!weak(WEAK_UNDECLARED_PORT))
+        return;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(2323)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any) != 0 || listen(fd, 8) != 0)
+        die("port 2323");
+    thread_start(undeclared_port, (void *)(intptr_t)fd, 0);
+}
