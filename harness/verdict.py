@@ -13,6 +13,7 @@ from enum import StrEnum
 from harness.errors import BenchFault, UsageError
 
 __all__ = [
+    "BenchStalled",
     "EXIT_FAIL",
     "EXIT_INCONCLUSIVE",
     "EXIT_NOT_RUN",
@@ -62,6 +63,10 @@ class SilenceAfterAttack(Undecided):
     """The attacked surface is silent while the bench is healthy: repeated once on a fresh baseline (rule 4)."""
 
 
+class BenchStalled(Undecided):
+    """Only a stall of the bench itself kept checks from being decided: repeated at most twice (rule 9)."""
+
+
 class NotApplicable(Exception):
     """The device file says, with a reason, that the testcase does not apply."""
 
@@ -77,6 +82,7 @@ class Check:
     claim: str = ""
     source: str = ""
     repeat: str = ""
+    stalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,8 @@ def decide(checks: Iterable[Check]) -> BaseException | None:
         return ClaimBroken("\n".join(_sentence(check) for check in broken))
     undecided = [check for check in checks if check.state is CheckState.UNDECIDED]
     if undecided:
-        return Undecided("\n".join(_sentence(check) for check in undecided))
+        kind = BenchStalled if all(check.stalled for check in undecided) else Undecided
+        return kind("\n".join(_sentence(check) for check in undecided))
     if not any(check.claim for check in checks):
         return Undecided("no claim was checked")
     return None

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from harness.errors import UsageError
 from harness.rig.device_file import DeviceFile
-from harness.rig.rig_file import RigFile
+from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
 
 __all__ = ["Rig", "json_schemas", "load_device", "load_rig"]
 
@@ -36,6 +36,25 @@ class Rig:
     device_path: Path
     device: DeviceFile
     device_sha256: str
+
+    @property
+    def cloneable(self) -> bool:
+        """Whether several processes may each have a device of their own."""
+        return isinstance(self.file.control, QemuControlSpec | ProcessControlSpec)
+
+    def with_weaknesses(self, names: Sequence[str]) -> Rig:
+        """Return this rig with flaws of its fixture switched on.
+
+        Raises:
+            UsageError: the device is no fixture.
+        """
+        if not names:
+            return self
+        control = self.file.control
+        if not isinstance(control, QemuControlSpec | ProcessControlSpec):
+            raise UsageError("weaknesses can be switched on in a firmware fixture only", where=str(self.path))
+        flawed = control.model_copy(update={"weaknesses": tuple(names)})
+        return replace(self, file=self.file.model_copy(update={"control": flawed}))
 
     def resolve(self, relative: str) -> Path:
         """Return a path of the rig file as an absolute path."""

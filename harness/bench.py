@@ -1,0 +1,321 @@
+"""The bench: a rig brought to life. It owns lock, control, links, watches, identity and baseline."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO
+
+from harness.control.base import Capability, Control
+from harness.control.command import CommandControl, Commands
+from harness.control.none import NoControl
+from harness.control.process import ProcessControl
+from harness.device import make_surface
+from harness.device.bus_commands import BusCommandSurface
+from harness.device.dialogue import DialogueSurface
+from harness.device.modbus_map import ModbusSurface
+from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.device.surface import Surface
+from harness.device.uds import UdsSurface
+from harness.device.values import Value
+from harness.errors import BaselineLost, BenchFault, UsageError, WrongDevice
+from harness.journal import Journal
+from harness.links.dialer import Dialer, HostDialer
+from harness.rig import rig_file as spec_of
+from harness.rig.claims import EssentialPerformanceClaim
+from harness.rig.loading import Rig
+from harness.watch import ConsoleWatch, EssentialPerformanceWatch, StallMonitor, Watch
+from harness.wiring import RigWiring
+
+__all__ = ["Bench"]
+
+
+class Bench:
+    """A rig brought to life. `open` it once, call `fresh` before each testcase, `close` it at the end."""
+
+    def __init__(self, rig: Rig, *, run_dir: Path, journal: Journal, worker: str = "main") -> None:
+        self.rig = rig
+        self.journal = journal
+        self.run_dir = run_dir
+        self.worker = worker
+        self.stalls = StallMonitor()
+        self._lock: IO[str] | None = None
+        self._control: Control | None = None
+        self._wiring: RigWiring | None = None
+        self._watches: list[Watch] = []
+        self._surfaces: dict[str, Surface] = {}
+        self._lost: BaselineLost | None = None
+        self.baseline: Mapping[str, Value] = MappingProxyType({})
+
+    # Life
+
+    def open(self) -> None:
+        """Take the lock and make the control; the device stays as it is.
+
+        Raises:
+            UsageError: something the rig names is not there.
+            BenchFault: somebody else has the rig, or the control cannot be made.
+        """
+        self._take_lock()
+        (self.run_dir / "captures").mkdir(parents=True, exist_ok=True)
+        self._control = self._make_control()
+        holder = getattr(self._control, "holder", None)
+        dialer: Dialer = HostDialer() if holder is None else holder
+        self._wiring = RigWiring(
+            self.rig,
+            dialer=dialer,
+            port_of=self._port,
+            captures=self.run_dir / "captures",
+            prefix=self.worker,
+        )
+
+    def close(self) -> None:
+        """Let go of everything; nothing of the run stays behind."""
+        self._stop_watches()
+        if self._wiring is not None:
+            for link, capture in self._wiring.close():
+                self.journal.write("capture", link=link, **capture)
+        if self._control is not None:
+            self._control.close()
+        self.stalls.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    # What testcases use
+
+    @property
+    def control(self) -> Control:
+        """What the bench can do from outside."""
+        if self._control is None:
+            raise UsageError("the bench is not open", hint="call open() first")
+        return self._control
+
+    @property
+    def wiring(self) -> RigWiring:
+        """The links."""
+        if self._wiring is None:
+            raise UsageError("the bench is not open", hint="call open() first")
+        return self._wiring
+
+    def surface(self, name: str) -> Surface:
+        """Return a surface of the device by name."""
+        if name not in self._surfaces:
+            self._surfaces[name] = make_surface(name, self.wiring, device=self.rig.device)
+        return self._surfaces[name]
+
+    def dialogue(self, name: str) -> DialogueSurface:
+        """Return a log-in surface."""
+        surface = self.surface(name)
+        if not isinstance(surface, DialogueSurface):
+            raise UsageError(f"surface {name!r} is no dialogue")
+        return surface
+
+    def modbus(self, name: str) -> ModbusSurface:
+        """Return a Modbus surface."""
+        surface = self.surface(name)
+        if not isinstance(surface, ModbusSurface):
+            raise UsageError(f"surface {name!r} is no Modbus surface")
+        return surface
+
+    def uds(self, name: str) -> UdsSurface:
+        """Return a UDS surface."""
+        surface = self.surface(name)
+        if not isinstance(surface, UdsSurface):
+            raise UsageError(f"surface {name!r} is no UDS surface")
+        return surface
+
+    def bus_commands(self, name: str) -> BusCommandSurface:
+        """Return a bus command surface."""
+        surface = self.surface(name)
+        if not isinstance(surface, BusCommandSurface):
+            raise UsageError(f"surface {name!r} is no bus command surface")
+        return surface
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """The watches that run now."""
+        return tuple(self._watches)
+
+    # Baseline
+
+    def fresh(self, *, watch: bool = True) -> None:
+        """Bring the device to its baseline, prove its identity, start the watches.
+
+        Raises:
+            BaselineLost: it could not be brought back; every later call says so too.
+            WrongDevice: another unit answers.
+        """
+        if self._lost is not None:
+            raise self._lost
+        started = time.monotonic()
+        self._stop_watches()
+        self._surfaces.clear()
+        self.wiring.drop()
+        route = "none"
+        try:
+            if Capability.RESTORE in self.control.capabilities:
+                self._set_before_run()
+                route = self.control.restore().method
+            else:
+                self.wiring.open_eager()
+            self.check_identity()
+        except WrongDevice:
+            raise
+        except BenchFault as fault:
+            self.journal.write("baseline", state="lost", route=route, seconds=time.monotonic() - started)
+            self._lost = BaselineLost(f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint)
+            raise self._lost from fault
+        self.baseline = self.fingerprint()
+        if watch:
+            self.start_watches()
+        self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
+
+    def power_cycle(self, *, before_on: float = 0.0) -> None:
+        """Cut the power and start cold, links open before the first byte; the caller waits for what it wants.
+
+        `before_on`: seconds the power stays off at least.
+        """
+        self._stop_watches()
+        self._surfaces.clear()
+        self.wiring.drop()
+        self._set_before_run()
+        self.journal.write("power", action="cut")
+        self.control.cut()
+        if before_on:
+            # Nothing can be awaited on a device without power: this is the off time itself.
+            time.sleep(before_on)
+        self.journal.write("power", action="on")
+        self.control.power_on()
+
+    def start_watches(self) -> None:
+        """Start a console watch and one for each essential-performance claim whose link is wired."""
+        device = self.rig.device
+        links = self.rig.file.links
+        if device.console and device.console in links and device.death_strings:
+            stream = self.wiring.open_stream(device.console)
+            if isinstance(stream, NoAnswer):
+                raise BenchFault(f"console {device.console!r} cannot be watched")
+            self._watches.append(ConsoleWatch(stream, patterns=device.death_strings, sent=lambda: b""))
+        for claim_id, claim in device.claims_of(EssentialPerformanceClaim).items():
+            if claim.link in links:
+                bus = self.wiring.can(claim.link)
+                self._watches.append(EssentialPerformanceWatch(bus, claim_id=claim_id, claim=claim))
+
+    def check_identity(self, *, within: float = 10.0) -> None:
+        """Read model, serial number and version, and compare with device and rig file.
+
+        Raises:
+            BenchFault: the device does not answer within `within` seconds.
+            WrongDevice: another unit, model or version answers.
+        """
+        device, item = self.rig.device, self.rig.file.item
+        expected = {"model": device.model, "serial": item.serial, "version": device.version}
+        surface = self.surface(device.identity)
+        observed: dict[str, str] = {}
+        deadline = time.monotonic() + within
+        for field in expected:
+            outcome = surface.read(field)
+            while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
+                outcome = surface.read(field)
+            if not isinstance(outcome, Accepted):
+                raise BenchFault(
+                    f"the identity cannot be read on {device.identity}: {field}: {name_of(outcome)}",
+                    hint="is the device powered and the link wired? try `proofrig rig check`",
+                )
+            observed[field] = str(outcome.value)
+        self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
+        wrong = [field for field in expected if observed[field] != expected[field]]
+        if wrong:
+            shown = ", ".join(f"{field} {observed[field]!r} instead of {expected[field]!r}" for field in wrong)
+            raise WrongDevice(
+                f"another device answers: {shown}", where=str(self.rig.path), hint="correct item or device in the rig file"
+            )
+
+    def fingerprint(self) -> Mapping[str, Value]:
+        """Read the baseline's values.
+
+        Raises:
+            BenchFault: one of them cannot be read.
+        """
+        values: dict[str, Value] = {}
+        for item in self.rig.device.fingerprint:
+            outcome = self.surface(item.surface).read(item.field)
+            if not isinstance(outcome, Accepted):
+                raise BenchFault(f"baseline: {item.surface} {item.field}: {name_of(outcome)}")
+            values[f"{item.surface}.{item.field}"] = outcome.value
+        return MappingProxyType(values)
+
+    def _stop_watches(self) -> None:
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
+
+    def _set_before_run(self) -> None:
+        # Controls that start the device themselves let the links open before its first instruction.
+        if hasattr(self.control, "before_run"):
+            self.control.before_run = self.wiring.open_eager
+
+    # Making
+
+    def _take_lock(self) -> None:
+        """A real bench has one device: one run at a time. Emulated rigs have one a process."""
+        if isinstance(self.rig.file.control, spec_of.QemuControlSpec | spec_of.ProcessControlSpec):
+            return
+        path = self.rig.path.with_suffix(".lock")
+        lock = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "somebody"
+            lock.close()
+            raise BenchFault(f"rig {self.rig.file.rig!r} is in use by {owner}", hint="wait, or stop that run") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} ({self.rig.file.operator})\n")
+        lock.flush()
+        self._lock = lock
+
+    def _make_control(self) -> Control:
+        spec = self.rig.file.control
+        log = self.run_dir / f"{self.worker}-device.log"
+        match spec:
+            case spec_of.ProcessControlSpec():
+                fill = {"{python}": sys.executable, "{rig_dir}": str(self.rig.path.parent)}
+                command = list(spec.command)
+                for placeholder, value in fill.items():
+                    command = [part.replace(placeholder, value) for part in command]
+                if spec.weaknesses:
+                    command += ["--weakness", ",".join(spec.weaknesses)]
+                return ProcessControl(command, log=log)
+            case spec_of.QemuControlSpec():
+                from harness.control.rig_qemu import make_qemu  # noqa: PLC0415
+
+                return make_qemu(self.rig, spec, log=log)
+            case spec_of.CommandControl():
+                return CommandControl(
+                    Commands(
+                        power_on=spec.power_on,
+                        power_off=spec.power_off,
+                        reset=spec.reset or None,
+                        timeout_s=spec.timeout,
+                    )
+                )
+            case spec_of.NoControl():
+                return NoControl()
+
+    def _port(self, name: str) -> str:
+        if isinstance(self.control, ProcessControl):
+            return f"unix:{self.control.run_dir}/{name}.sock"
+        chardev = getattr(self.control, "chardev", None)
+        if chardev is None:
+            raise UsageError(
+                f"port control:{name} needs an emulated device",
+                where=str(self.rig.path),
+                hint="give a device path, or use control: {type: qemu}",
+            )
+        return str(chardev(name))

@@ -1,0 +1,99 @@
+"""A UDS server as a surface: sessions, security access, data by identifier (ISO 14229-1)."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
+
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
+from harness.device.surface import Surface, Wiring
+from harness.device.values import Value, decode_value
+from harness.errors import UsageError
+from harness.links.uds import NegativeReply, PositiveReply, UnintelligibleReply
+from harness.rig import device_file as spec_of
+
+__all__ = ["UdsSurface", "cmac"]
+
+SESSION_CONTROL, ECU_RESET, READ_DATA, SECURITY_ACCESS, TESTER_PRESENT = 0x10, 0x11, 0x22, 0x27, 0x3E
+
+
+def cmac(key: bytes, message: bytes) -> bytes:
+    """Return AES-CMAC (RFC 4493) of `message`."""
+    mac = CMAC(AES(key))
+    mac.update(message)
+    return mac.finalize()
+
+
+class UdsSurface(Surface):
+    """A UDS server as the device file describes it."""
+
+    def __init__(self, name: str, wiring: Wiring, *, spec: spec_of.UdsSurface) -> None:
+        super().__init__(name, wiring)
+        self.spec = spec
+
+    def request(self, payload: bytes, *, operation: str = "request") -> Outcome[bytes]:
+        """Send a request; accepted with the data after the service byte, refused with the negative response code."""
+        outcome = self._request(payload)
+        self._seen(operation, outcome)
+        return outcome
+
+    def enter(self, session: str) -> Outcome[bytes]:
+        """Enter a declared diagnostic session."""
+        return self.request(bytes([SESSION_CONTROL, self.spec.sessions[session]]), operation=f"session {session}")
+
+    def seed(self) -> Outcome[bytes]:
+        """Ask for a seed; accepted with the seed bytes."""
+        level = self._security().level
+        outcome = self.request(bytes([SECURITY_ACCESS, level]), operation="request seed")
+        if isinstance(outcome, Accepted):
+            if outcome.value[:1] != bytes([level]) or len(outcome.value) < 2:
+                return Unintelligible("no seed in the answer", sent=outcome.sent, received=outcome.received)
+            return Accepted(outcome.value[1:], sent=outcome.sent, received=outcome.received)
+        return outcome
+
+    def send_key(self, key: bytes) -> Outcome[bytes]:
+        """Send a key for the seed last asked for."""
+        return self.request(bytes([SECURITY_ACCESS, self._security().level + 1]) + key, operation="send key")
+
+    def right_key(self, seed: bytes) -> bytes:
+        """Return the key that belongs to `seed`."""
+        security = self._security()
+        return cmac(bytes.fromhex(security.key), seed)[: security.length]
+
+    def read(self, field: str) -> Outcome[Value]:
+        """Read a field of the device by its data identifier."""
+        identifier = self.spec.identifiers.get(field)
+        if identifier is None:
+            raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
+        outcome = self.request(bytes([READ_DATA]) + identifier.id.to_bytes(2), operation=f"read {field}")
+        if not isinstance(outcome, Accepted):
+            return outcome
+        if outcome.value[:2] != identifier.id.to_bytes(2):
+            return Unintelligible("another identifier answered", sent=outcome.sent, received=outcome.received)
+        value = decode_value(outcome.value[2:], identifier.type, identifier.scale)
+        if value is None:
+            return Unintelligible(f"not {identifier.type}", sent=outcome.sent, received=outcome.received)
+        return Accepted(float(value) if identifier.type[0] == "u" else value, outcome.sent, outcome.received)
+
+    def contrast(self) -> Outcome[object]:
+        """Read an identifier the device does not have."""
+        payload = bytes([READ_DATA]) + self.spec.unknown_identifier.to_bytes(2)
+        return self.request(payload, operation="read unknown identifier")
+
+    def _security(self) -> spec_of.UdsSecurity:
+        if self.spec.security is None:
+            raise UsageError(f"surface {self.name} declares no security access", hint="add surfaces.….security")
+        return self.spec.security
+
+    def _request(self, payload: bytes) -> Outcome[bytes]:
+        client = self.wiring.uds(self.spec.link, self.spec.request_id, self.spec.response_id)
+        reply = client.request(payload, timeout=self.wiring.answer_within)
+        match reply:
+            case None:
+                return NoAnswer(sent=payload)
+            case PositiveReply(data=data):
+                return Accepted(data, sent=payload, received=bytes([(payload[0] + 0x40) & 0xFF]) + data)
+            case NegativeReply(service=service, code=code, name=name):
+                return Refused(f"{name} (0x{code:02X})", code=code, sent=payload, received=bytes([0x7F, service, code]))
+            case UnintelligibleReply(raw=raw):
+                return Unintelligible("not an answer to this request", sent=payload, received=raw)

@@ -1,0 +1,444 @@
+"""The pytest plugin: `--rig` turns a pytest run into a run of testcases on a rig. Without it the plugin is inert.
+
+Verdicts are made in one place: the wrappers around `pytest_runtest_setup` and `pytest_runtest_call`, by
+raising; `harness.verdict.TABLE` says what an exception means. They travel in report attributes, through
+xdist too. The main process owns the main journal, the plan and the summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.case import Case
+from harness.errors import ProofrigError, UsageError, WrongDevice
+from harness.rig.loading import Rig, load_rig
+from harness.run import Run, make_run_dir
+from harness.testcase import Meta, instances_of, meta_of
+from harness.verdict import (
+    EXIT_NOT_RUN,
+    BenchStalled,
+    ClaimBroken,
+    NotApplicable,
+    SilenceAfterAttack,
+    Undecided,
+    Verdict,
+    exit_code,
+    judge,
+)
+
+__all__ = ["RunPlugin"]
+
+ATTEMPTS = 3
+"""The first and at most two repetitions after a named bench fault (rule 9)."""
+
+_EFFECTS = ("accounts", "configuration", "data", "firmware", "irreversible")
+_CASE = pytest.StashKey[Case]()
+_WORDS = {
+    Verdict.PASS: ("passed", "P", ("PASS", {"green": True})),
+    Verdict.FAIL: ("failed", "F", ("FAIL", {"red": True})),
+    Verdict.INCONCLUSIVE: ("inconclusive", "?", ("INCONCLUSIVE", {"yellow": True})),
+    Verdict.NOT_APPLICABLE: ("not applicable", "-", ("NOT APPLICABLE", {"blue": True})),
+    Verdict.NOT_RUN: ("not run", "!", ("NOT RUN", {"purple": True})),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; all of them begin to matter with --rig."""
+    group = parser.getgroup("proofrig", "security testcases on a rig")
+    group.addoption("--rig", metavar="FILE", help="rig file: run testcases on this rig")
+    group.addoption("--run-dir", metavar="DIR", help="folder of this run (default: a new one under reports/)")
+    group.addoption("--no-html", action="store_true", help="leave out the Allure HTML and the coverage page")
+    group.addoption("--weakness", action="append", default=[], metavar="NAME", help="switch on a flaw of the fixture")
+    group.addoption("--fuzz-cases", type=int, default=0, metavar="N", help="fuzz cases a campaign (default: its own)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the rig, before anything is collected or powered."""
+    config.addinivalue_line("markers", "testcase(meta): a testcase; use harness.testcase.testcase")
+    config.addinivalue_line("markers", "each(names, source): run for each instance in the device file")
+    rig_path = config.getoption("--rig")
+    if not rig_path:
+        return
+    try:
+        rig = load_rig(Path(rig_path))
+        rig = rig.with_weaknesses(tuple(config.getoption("--weakness")))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.pluginmanager.register(RunPlugin(config, rig), "proofrig-run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Testcases without a rig are a mistake of the user's."""
+    if not config.getoption("--rig") and any(meta_of(item) for item in items):
+        raise pytest.UsageError("testcases need a rig: add --rig rigs/NAME.yaml")
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    """The testcase in progress, on a device brought to its baseline and proven to be the right one."""
+    plugin: RunPlugin = request.config.pluginmanager.getplugin("proofrig-run")
+    return plugin.begin(request.node)
+
+
+class RunPlugin:
+    """What the plugin does when a rig is given."""
+
+    def __init__(self, config: pytest.Config, rig: Rig) -> None:
+        self.config = config
+        self.rig = rig
+        self.worker: str = getattr(config, "workerinput", {}).get("workerid", "main")
+        self.is_worker = hasattr(config, "workerinput")
+        self.run: Run | None = None
+        self.planned: list[str] = []
+        self.left_out: dict[str, str] = {}
+        self.results: dict[str, tuple[Verdict, str]] = {}
+        self._workers_seen: set[str] = set()
+        if self.is_worker:
+            self.run_dir = Path(config.workerinput["proofrig_run_dir"])  # type: ignore[attr-defined]
+        else:
+            self.run_dir = self._make_run_dir()
+            if config.pluginmanager.hasplugin("allure_pytest") and not config.option.allure_report_dir:
+                config.option.allure_report_dir = str(self.run_dir / "allure-results")
+            if config.option.verbose == 0:
+                config.option.verbose = 1
+
+    # Collecting
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one item for each instance in the device file; none needs a reason there."""
+        found = instances_of(metafunc.definition, self.rig.device)
+        if found is None:
+            return
+        names, instances = found
+        meta: Meta = metafunc.definition.get_closest_marker("testcase").args[0]  # type: ignore[union-attr]
+        reason = self.rig.device.not_applicable.get(meta.id)
+        where = f"{self.rig.device_path}: not_applicable.{meta.id}"
+        if instances and reason:
+            raise pytest.UsageError(f"{where}: a reason is given, but the device file declares what {meta.id} needs")
+        if not instances and not reason:
+            raise pytest.UsageError(
+                f"{self.rig.device_path}: nothing declared for testcase {meta.id} ({meta.title})\n"
+                f"  → declare the claim it needs, or give a reason under not_applicable: {{{meta.id}: …}}"
+            )
+        if not instances:
+            count = len([name for name in names.split(",") if name.strip()])
+            metafunc.parametrize(names, [pytest.param(*[None] * count, id="not-applicable")])
+            return
+        metafunc.parametrize(names, [pytest.param(*instance.values, id=instance.id) for instance in instances])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Check the tags, leave out what the rig does not permit, order from harmless to heavy."""
+        from harness.clauses.registry import load_registry  # noqa: PLC0415  (not needed without a rig)
+
+        registry = load_registry()
+        permitted, kept, left = set(self.rig.file.permits), [], []
+        for item in items:
+            meta = meta_of(item)
+            if meta is None:
+                kept.append(item)
+                continue
+            try:
+                for tag in meta.tags:
+                    registry.check_tag(tag.clause_id, tag.strength)
+            except UsageError as error:
+                raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+            forbidden = sorted(effect.value for effect in meta.effects - permitted)
+            if forbidden:
+                self.left_out[item.nodeid] = f"the rig does not permit effects on {', '.join(forbidden)}"
+                left.append(item)
+            else:
+                kept.append(item)
+        kept.sort(key=_weight)
+        items[:] = kept
+        if left:
+            config.hook.pytest_deselected(items=left)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Name what somebody left out."""
+        for item in items:
+            self.left_out.setdefault(item.nodeid, "deselected")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Record the plan (without xdist)."""
+        if session.config.option.collectonly or self.is_worker or _distributed(session.config):
+            return
+        self._plan([item.nodeid for item in session.items if meta_of(item)])
+
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Record the plan (with xdist): every worker has collected the same."""
+        if not self.planned:
+            self._plan(list(ids))
+
+    # Running
+
+    def begin(self, item: pytest.Item, *, attempt: int = 1) -> Case:
+        """Begin a testcase; remembered on the item for the wrappers."""
+        meta = meta_of(item)
+        if meta is None:
+            raise UsageError(f"{item.nodeid} is no testcase", hint="decorate it with harness.testcase.testcase")
+        if attempt == 1:
+            self._label(item, meta)
+        item.stash[_CASE] = self._run().begin(
+            item.nodeid, meta, claims=_claims(item), attempt=attempt, observer=self._observer
+        )
+        return item.stash[_CASE]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """A testcase that does not apply is a visible item; another device stops the run."""
+        meta = meta_of(item)
+        reason = self.rig.device.not_applicable.get(meta.id) if meta else None
+        if meta and reason and "not-applicable" in item.name:
+            self._label(item, meta)
+            raise NotApplicable(reason)
+        try:
+            return (yield)
+        except WrongDevice as error:
+            item.session.shouldstop = error.message
+            raise
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Run the body, then decide; repeat only after silence under attack or a stalled bench."""
+        __tracebackhide__ = True
+        raised: BaseException | None = None
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  (every exception is decided about, none hidden)
+            raised = error
+        if meta_of(item) is None or _CASE not in item.stash:
+            if raised is not None:
+                raise raised
+            return
+        self._decide(item, raised)
+
+    def _decide(self, item: pytest.Item, raised: BaseException | None) -> None:
+        """Finish the case; on silence or a stalled bench run the body again on a fresh baseline."""
+        __tracebackhide__ = True
+        silent: SilenceAfterAttack | None = None
+        for attempt in range(1, ATTEMPTS + 1):
+            if attempt > 1:
+                raised = self._again(item, attempt)
+            current = item.stash[_CASE]
+            try:
+                current.finish(raised)
+            except SilenceAfterAttack as error:
+                current.journal_end(judge(error).verdict, str(error))
+                if silent is not None:
+                    raise ClaimBroken(f"{error}\n  (on a fresh baseline too, the bench being healthy)") from error
+                silent = error
+            except BenchStalled as error:
+                current.journal_end(judge(error).verdict, str(error))
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                if silent is not None:
+                    raise Undecided(f"silent once, not again: {silent}")
+                return
+
+    def _again(self, item: pytest.Item, attempt: int) -> BaseException | None:
+        case = self.begin(item, attempt=attempt)
+        item.funcargs["case"] = case  # type: ignore[attr-defined]
+        try:
+            item.runtest()
+        except Exception as error:  # noqa: BLE001  (decided by the caller)
+            return error
+        return None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the verdict on the report; show our own errors without a traceback."""
+        report = yield
+        if meta_of(item) is None or (call.when != "call" and call.excinfo is None):
+            return report
+        error = call.excinfo.value if call.excinfo else None
+        if call.when == "teardown" and error is not None:
+            error = Undecided(f"clearing up failed: {error}")
+        row = judge(error)
+        reason = str(error) if error is not None else ""
+        if isinstance(error, ProofrigError | Undecided | ClaimBroken):
+            report.longrepr = reason
+        if row.pytest_outcome == "skipped":
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), 0, reason)
+        report.proofrig = {  # type: ignore[attr-defined]
+            "verdict": row.verdict.value,
+            "reason": reason,
+            "worker": self.worker,
+            "first": self._run().journal.first,
+        }
+        case = item.stash.get(_CASE, None)
+        if case is not None:
+            case.journal_end(row.verdict, reason)
+        else:
+            self._run().journal.write(
+                "case.end", testcase=item.nodeid, verdict=row.verdict.value, reason=reason, attempt=1, seconds=0.0
+            )
+        return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_exception_interact(self, call: pytest.CallInfo[Any]) -> None:
+        """Nothing to add; here so that debuggers find the place."""
+
+    # Main process: results and summary
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Show verdicts instead of pytest's outcomes."""
+        data = getattr(report, "proofrig", None)
+        return _WORDS[Verdict(data["verdict"])] if data else None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the result of every testcase in the main journal, as it comes in."""
+        data = getattr(report, "proofrig", None)
+        if data is None or self.is_worker:
+            return
+        if data["worker"] != "main" and data["worker"] not in self._workers_seen:
+            self._workers_seen.add(data["worker"])
+            self._run().journal.write("worker.start", worker=data["worker"], first=data["first"])
+        verdict = Verdict(data["verdict"])
+        before = self.results.get(report.nodeid)
+        if before is not None and before[0] is Verdict.FAIL:
+            return
+        self.results[report.nodeid] = (verdict, data["reason"])
+        self._run().journal.write("result", testcase=report.nodeid, verdict=verdict.value, reason=data["reason"])
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker where the run lives."""
+        if not self.rig.cloneable:
+            raise pytest.UsageError(f"rig {self.rig.file.rig!r} has one device: -n cannot be used with it")
+        node.workerinput["proofrig_run_dir"] = str(self.run_dir)
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Record the last hash of a worker's journal."""
+        end = getattr(node, "workeroutput", {}).get("proofrig")
+        if end:
+            self._run().journal.write("worker.end", **end)
+
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A testcase whose worker died was not run to an end."""
+        report.proofrig = {  # type: ignore[attr-defined]
+            "verdict": Verdict.NOT_RUN.value,
+            "reason": "the worker process died",
+            "worker": "main",
+            "first": "",
+        }
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Close bench and journal whatever happened; name what was not run; set the exit code."""
+        try:
+            if self.run is not None:
+                self.run.close()
+            yield
+        finally:
+            self._close(session)
+
+    def _close(self, session: pytest.Session) -> None:
+        if self.run is None:
+            return
+        journal = self.run.journal
+        if self.is_worker:
+            self.config.workeroutput["proofrig"] = {  # type: ignore[attr-defined]
+                "worker": self.worker,
+                "last": journal.head,
+                "lines": journal.lines,
+            }
+            journal.close()
+            return
+        not_run = [nodeid for nodeid in self.planned if nodeid not in self.results]
+        for nodeid in not_run:
+            self.results[nodeid] = (Verdict.NOT_RUN, "the run ended before it")
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            code = exit_code(verdict for verdict, _ in self.results.values())
+            session.exitstatus = code or session.exitstatus
+            if code == 0 and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+                session.exitstatus = EXIT_NOT_RUN
+        journal.write(
+            "run.end",
+            exit_code=int(session.exitstatus),
+            totals=self.totals(),
+            not_run=not_run,
+        )
+        journal.close()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the table, the totals and where everything is."""
+        if self.run is None or self.is_worker:
+            return
+        from harness.report.summary import finish_report  # noqa: PLC0415  (reports are made at the end only)
+
+        finish_report(self.run_dir, html=not self.config.getoption("--no-html"), write=terminalreporter.write_line)
+
+    def totals(self) -> dict[str, int]:
+        """Count the results by verdict."""
+        counted = {verdict.value: 0 for verdict in Verdict}
+        for verdict, _ in self.results.values():
+            counted[verdict.value] += 1
+        return counted
+
+    # Helpers
+
+    def _run(self) -> Run:
+        if self.run is None:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            self.run = Run(
+                self.rig, run_dir=self.run_dir, worker=self.worker, settings=list(self.config.invocation_params.args)
+            )
+        return self.run
+
+    def _plan(self, nodeids: list[str]) -> None:
+        self.planned = nodeids
+        run = self._run()
+        run.plan(nodeids)
+        if self.left_out:
+            run.journal.write("deselected", testcases=self.left_out)
+
+    def _make_run_dir(self) -> Path:
+        given = self.config.getoption("--run-dir")
+        if given:
+            path = Path(given)
+            if (path / "journal.jsonl").exists():
+                raise pytest.UsageError(f"--run-dir {path}: holds a run already; a run is never overwritten")
+            return path
+        if self.config.option.collectonly:
+            return Path("reports")
+        return make_run_dir(self.config.rootpath / "reports", self.rig)
+
+    def _label(self, item: pytest.Item, meta: Meta) -> None:
+        if self.config.pluginmanager.hasplugin("allure_pytest"):
+            from harness.report.allure import label  # noqa: PLC0415
+
+            label(item.nodeid, meta, rig=self.rig, claims=_claims(item))
+
+    @property
+    def _observer(self) -> Callable[[], Any] | None:
+        if not self.config.pluginmanager.hasplugin("allure_pytest"):
+            return None
+        from harness.report.allure import AllureObserver  # noqa: PLC0415
+
+        return AllureObserver
+
+
+def _weight(item: pytest.Item) -> int:
+    meta = meta_of(item)
+    if meta is None:
+        return 0
+    return max((_EFFECTS.index(effect.value) + 1 for effect in meta.effects), default=0) + 10 * meta.cold
+
+
+def _claims(item: pytest.Item) -> list[str]:
+    callspec = getattr(item, "callspec", None)
+    claim = callspec.params.get("claim_id") if callspec else None
+    return [claim] if claim else []
+
+
+def _distributed(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "numprocesses", None)) or bool(getattr(config.option, "tx", None))

@@ -1,0 +1,121 @@
+"""The essential performance as a signal on a bus: a heartbeat without gaps and a value within its limit."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from harness.links.can import CanFrame, CanLink
+from harness.rig.claims import EssentialPerformanceClaim
+from harness.watch.base import Incident, IncidentKind, WatchReport
+
+__all__ = ["EssentialPerformanceWatch"]
+
+_MOST = 100
+
+
+class EssentialPerformanceWatch:
+    """Watches one essential-performance claim on an open bus."""
+
+    def __init__(self, can: CanLink, *, claim_id: str, claim: EssentialPerformanceClaim) -> None:
+        self.name = f"essential performance {claim_id}"
+        self._id = claim_id
+        self._claim = claim
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._last: float | None = None
+        self._samples = 0
+        self._values: dict[str, float] = {}
+        self._regime: tuple[bool, float] | None = None
+        self._regime_since = self._started
+        self._outside = False
+        self._incidents: list[Incident] = []
+        self._unsubscribe = can.subscribe(self._on_frame)
+
+    def values(self) -> dict[str, float]:
+        """Return the signal's fields as last seen."""
+        with self._lock:
+            return dict(self._values)
+
+    def _on_frame(self, frame: CanFrame) -> None:
+        if frame.error or frame.remote:
+            return
+        at = frame.at_ns / 1e9
+        with self._lock:
+            for name, field in self._claim.fields.items():
+                size = {"u8": 1, "u16": 2, "u32": 4}[field.type]
+                raw = frame.data[field.offset : field.offset + size]
+                if frame.can_id == field.frame and len(raw) == size:
+                    self._values[name] = int.from_bytes(raw) * field.scale
+            if frame.can_id != self._claim.heartbeat:
+                return
+            self._samples += 1
+            if self._last is not None:
+                self._gap(self._last, at)
+            self._last = at
+            self._judge(at)
+
+    def _gap(self, last: float, at: float) -> None:
+        if at - last > self._claim.max_gap:
+            self._note(
+                Incident(
+                    IncidentKind.GAP,
+                    at,
+                    f"{(at - last) * 1000:.0f} ms without heartbeat, limit {self._claim.max_gap * 1000:.0f} ms",
+                    span=at - last,
+                    limit=self._claim.max_gap,
+                )
+            )
+
+    def _judge(self, at: float) -> None:
+        values = self._values
+        if not {self._claim.value, self._claim.target, *self._claim.applies_when} <= values.keys():
+            return
+        applies = all(values[name] == wanted for name, wanted in self._claim.applies_when.items())
+        regime = (applies, values[self._claim.target])
+        if regime != self._regime:
+            # The very first regime is the baseline's: it has settled before the watch began.
+            self._regime_since = at if self._regime is not None else at - self._claim.settle
+            self._regime = regime
+        if not applies or at - self._regime_since < self._claim.settle:
+            self._outside = False
+            return
+        value, target = values[self._claim.value], values[self._claim.target]
+        outside = abs(value - target) > abs(target) * self._claim.percent / 100
+        if outside and not self._outside:
+            self._note(
+                Incident(
+                    IncidentKind.LIMIT,
+                    at,
+                    f"{self._claim.value} {value:g} is not within {self._claim.percent:g} % of "
+                    f"{self._claim.target} {target:g}",
+                )
+            )
+        self._outside = outside
+
+    def _note(self, incident: Incident) -> None:
+        if len(self._incidents) < _MOST:
+            self._incidents.append(incident)
+
+    def report(self) -> WatchReport:
+        """Return incidents so far; a heartbeat that has stopped is one, and makes the watch stale."""
+        now = time.monotonic()
+        with self._lock:
+            quiet = now - (self._last if self._last is not None else self._started)
+            incidents = list(self._incidents)
+            if quiet > self._claim.max_gap:
+                incidents.append(
+                    Incident(
+                        IncidentKind.GAP,
+                        now,
+                        f"no heartbeat for {quiet * 1000:.0f} ms, limit {self._claim.max_gap * 1000:.0f} ms",
+                        span=quiet,
+                        limit=self._claim.max_gap,
+                    )
+                )
+            fresh = self._last is not None and quiet <= self._claim.max_gap
+            return WatchReport(self.name, self._id, self._samples, fresh=fresh, incidents=tuple(incidents))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._unsubscribe()

@@ -1,0 +1,255 @@
+"""The links of a rig: opened on first use, recorded from the first byte, closed together when the device restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.capture import CaptureFile
+from harness.clean import file_name
+from harness.device.outcomes import NoAnswer, Outcome
+from harness.errors import BenchFault, UsageError
+from harness.links.can import CanLink, open_can, open_socketcand
+from harness.links.dialer import Dialer
+from harness.links.isotp import IsoTpLink
+from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
+from harness.links.serial import open_serial
+from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused, open_ssh
+from harness.links.stream import StreamLink
+from harness.links.uds import UdsClient
+from harness.rig.loading import Rig
+from harness.rig.rig_file import (
+    CanLinkSpec,
+    LinkSpec,
+    ModbusRtuLinkSpec,
+    ModbusTcpLinkSpec,
+    NetworkLinkSpec,
+    SerialLinkSpec,
+    SshLinkSpec,
+)
+
+__all__ = ["Observer", "RigWiring"]
+
+Observer = Callable[[str, str, Outcome[object]], None]
+
+
+class RigWiring:
+    """Implements `harness.device.surface.Wiring` for one rig.
+
+    `port_of` turns `control:NAME` into a URL of the control; `dialer` opens sockets where the device lives.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        dialer: Dialer,
+        port_of: Callable[[str], str],
+        captures: Path,
+        prefix: str,
+    ) -> None:
+        self.rig = rig
+        self.dialer = dialer
+        self.observer: Observer = lambda surface, operation, outcome: None
+        self._port_of = port_of
+        self._captures = captures
+        self._prefix = prefix
+        self._taps: dict[str, CaptureFile] = {}
+        self._streams: dict[str, StreamLink] = {}
+        self._buses: dict[str, CanLink] = {}
+        self._modbus: dict[str, ModbusLink] = {}
+        self._diagnostics: dict[tuple[str, int], tuple[IsoTpLink, UdsClient]] = {}
+        self._shells: dict[int, SshLink] = {}
+
+    # harness.device.surface.Wiring
+
+    @property
+    def answer_within(self) -> float:
+        """Seconds a device may take to answer."""
+        return self.rig.file.answer_within
+
+    def open_stream(self, link: str) -> StreamLink | NoAnswer:
+        """Return the shared console, or a new SSH shell."""
+        spec = self._spec(link)
+        if isinstance(spec, SerialLinkSpec):
+            return self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
+        if isinstance(spec, SshLinkSpec):
+            return self._shell(link)
+        raise UsageError(f"link {link!r} ({spec.type}) carries no dialogue", hint="use a serial or ssh link")
+
+    def close_stream(self, link: str, stream: StreamLink) -> None:
+        """Close an SSH shell with its connection; leave a console open."""
+        shell = self._shells.pop(id(stream), None)
+        if shell is not None:
+            stream.close()
+            shell.close()
+
+    def can(self, link: str) -> CanLink:
+        """Return the bus, opened on first use."""
+        if link not in self._buses:
+            spec = self._spec(link)
+            if not isinstance(spec, CanLinkSpec):
+                raise UsageError(f"link {link!r} is {spec.type}, not can")
+            self._buses[link] = self._open_can(link, spec)
+        return self._buses[link]
+
+    def modbus(self, link: str) -> ModbusLink:
+        """Return the Modbus link, opened on first use."""
+        if link not in self._modbus:
+            spec = self._spec(link)
+            match spec:
+                case ModbusTcpLinkSpec():
+                    self._modbus[link] = open_modbus_tcp(
+                        self.dialer, spec.host, spec.port, unit=1, name=link, tap=self.tap(link)
+                    )
+                case ModbusRtuLinkSpec():
+                    stream = self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
+                    self._modbus[link] = open_modbus_rtu(stream, unit=1, baudrate=spec.baudrate)
+                case _:
+                    raise UsageError(f"link {link!r} is {spec.type}, not Modbus")
+        return self._modbus[link]
+
+    def uds(self, link: str, request_id: int, response_id: int) -> UdsClient:
+        """Return the UDS client for one pair of identifiers."""
+        key = (link, request_id)
+        if key not in self._diagnostics:
+            transport = IsoTpLink(
+                self.can(link), tx_id=request_id, rx_id=response_id, name=f"{link} UDS", tap=self.tap(f"{link}-uds")
+            )
+            self._diagnostics[key] = (transport, UdsClient(transport))
+        return self._diagnostics[key][1]
+
+    def observe(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
+        """Hand an operation to whoever records the testcase."""
+        self.observer(surface, operation, outcome)
+
+    # For testcases and watches that work below the surfaces
+
+    def ssh(self, link: str) -> SshLinkSpec:
+        """Return the SSH link's settings."""
+        spec = self._spec(link)
+        if not isinstance(spec, SshLinkSpec):
+            raise UsageError(f"link {link!r} is {spec.type}, not ssh")
+        return spec
+
+    def network(self, link: str) -> NetworkLinkSpec:
+        """Return the device's addresses."""
+        spec = self._spec(link)
+        if not isinstance(spec, NetworkLinkSpec):
+            raise UsageError(f"link {link!r} is {spec.type}, not network")
+        return spec
+
+    def connect_ssh(self, link: str) -> SshLink | SshRefused | SshNoConnection | SshHostKeyMismatch:
+        """Open an SSH connection as the rig file says."""
+        spec = self.ssh(link)
+        return open_ssh(
+            self.dialer,
+            spec.host,
+            spec.port,
+            user=spec.user,
+            key_file=self.rig.resolve(spec.key_file) if spec.key_file else None,
+            password=spec.password,
+            host_key=spec.host_key,
+            timeout=max(5.0, self.answer_within * 3),
+            name=link,
+            tap=self.tap(link),
+        )
+
+    def tap(self, link: str) -> CaptureFile:
+        """Return the capture of a link; one file a link for the whole run."""
+        if link not in self._taps:
+            self._taps[link] = CaptureFile(self._captures / f"{self._prefix}-{file_name(link)}.cap")
+        return self._taps[link]
+
+    def open_eager(self) -> None:
+        """Open what must be heard from power-on: serial lines and buses."""
+        for name, spec in self.rig.file.links.items():
+            match spec:
+                case SerialLinkSpec():
+                    self.open_stream(name)
+                case CanLinkSpec():
+                    self.can(name)
+                case ModbusRtuLinkSpec():
+                    self.modbus(name)
+
+    def drop(self) -> None:
+        """Close every link; captures stay open for what comes after."""
+        for transport, _ in self._diagnostics.values():
+            transport.close()
+        for modbus in self._modbus.values():
+            modbus.close()
+        for shell in self._shells.values():
+            shell.close()
+        for bus in self._buses.values():
+            bus.close()
+        for stream in self._streams.values():
+            stream.close()
+        self._diagnostics.clear()
+        self._modbus.clear()
+        self._shells.clear()
+        self._buses.clear()
+        self._streams.clear()
+
+    def close(self) -> list[tuple[str, dict[str, object]]]:
+        """Close links and captures; return what the journal keeps of each capture."""
+        self.drop()
+        closed = [(link, tap.close()) for link, tap in self._taps.items()]
+        self._taps.clear()
+        return closed
+
+    # Opening
+
+    def _spec(self, link: str) -> LinkSpec:
+        spec = self.rig.file.links.get(link)
+        if spec is None:
+            raise UsageError(
+                f"link {link!r} of the device is not wired on this rig",
+                where=str(self.rig.path),
+                hint=f"add links.{link}, or leave out the testcases that need it",
+            )
+        return spec
+
+    def _url(self, port: str) -> str:
+        return self._port_of(port.removeprefix("control:")) if port.startswith("control:") else port
+
+    def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
+        if link not in self._streams:
+            self._streams[link] = open_serial(
+                self._url(port), baudrate=baudrate, parity=parity, name=link, tap=self.tap(link)
+            )
+        return self._streams[link]
+
+    def _open_can(self, link: str, spec: CanLinkSpec) -> CanLink:
+        if spec.interface == "socketcand":
+            if spec.port is None:
+                raise UsageError("socketcand needs `port`", where=f"{self.rig.path}: links.{link}")
+            return open_socketcand(self._url(spec.port), spec.channel, name=link, tap=self.tap(link))
+        return open_can(
+            interface=spec.interface,
+            channel=spec.channel,
+            bitrate=spec.bitrate,
+            extra=spec.options,
+            name=link,
+            tap=self.tap(link),
+        )
+
+    def _shell(self, link: str) -> StreamLink | NoAnswer:
+        connection = self.connect_ssh(link)
+        match connection:
+            case SshNoConnection(reason=reason):
+                return NoAnswer(f"no SSH connection: {reason}")
+            case SshRefused(method=method):
+                return NoAnswer(f"SSH {method} refused")
+            case SshHostKeyMismatch():
+                raise BenchFault(
+                    f"link {link!r}: the SSH host key is not the pinned one",
+                    hint="compare with links.….host_key in the rig file; another device may be answering",
+                )
+        shell = connection.shell()
+        if not isinstance(shell, StreamLink):
+            connection.close()
+            return NoAnswer("SSH shell refused")
+        self._shells[id(shell)] = connection
+        return shell
+
+
