@@ -12,9 +12,11 @@ import json
 import os
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ __all__ = ["CaptureReport", "DeviceProcess", "Holder", "PrivateNetwork"]
 _START_S = 10.0
 _REPLY_S = 10.0
 _CLOSE_S = 5.0
+_LONGEST_SCRATCH = 60  # the path of a unix socket has 107 characters at most
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from harness.control.holder_process import main; main()"
 
 
@@ -116,6 +119,8 @@ class DeviceProcess:
 class Holder:
     """Starts the holder process and talks to it; safe to share between threads.
 
+    `scratch` is a private folder with a path short enough for unix sockets; it goes with the holder.
+
     Raises:
         ControlFault: no namespace, no tap or no `ip` on this computer; the hint says what to install or allow.
     """
@@ -125,7 +130,12 @@ class Holder:
         self._lock = threading.Lock()
         self._capturing: Path | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        config = {"interface": self.network.interface, "addresses": self.network.addresses()}
+        self.scratch = _scratch_folder()
+        config = {
+            "interface": self.network.interface,
+            "addresses": self.network.addresses(),
+            "scratch": str(self.scratch),
+        }
         root = str(Path(harness.__file__).parent.parent)
         argv = [sys.executable, "-I", "-S", "-c", _BOOT, root, json.dumps(config), str(theirs.fileno())]
         with theirs:
@@ -253,6 +263,7 @@ class Holder:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(_CLOSE_S)
+        shutil.rmtree(self.scratch, ignore_errors=True)  # when the holder had no time to
 
     def _ask(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         message = json.dumps(request).encode()
@@ -284,6 +295,14 @@ class Holder:
         if "error" in reply:
             raise ControlFault(reply["error"], hint=reply["hint"] or None)
         return reply, descriptors
+
+
+def _scratch_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="proofrig-")
+    if len(folder) > _LONGEST_SCRATCH:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="proofrig-", dir="/tmp")
+    return Path(folder)
 
 
 def _gone() -> ControlFault:

@@ -71,7 +71,11 @@ def main() -> None:
     if inner:
         control.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
+        status = os.waitpid(inner, 0)[1]
+        import shutil  # only now: it would cost a third of the start
+
+        shutil.rmtree(config["scratch"], ignore_errors=True)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     _die_with_parent()
     try:
         _set_up_network(config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,8 +52,7 @@ class ProcessControl:
         self._process: DeviceProcess | None = None
         self._output: _Output | None = None
         self.holder = Holder(network or PrivateNetwork.loopback())
-        self._base = Path(tempfile.mkdtemp(prefix="proofrig-"))
-        self.run_dir = self._base / "run"
+        self.run_dir = self.holder.scratch / "run"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -140,10 +138,9 @@ class ProcessControl:
         return self._process is not None and self._process.alive()
 
     def close(self) -> None:
-        """End the process and the holder, remove the run directory."""
+        """End the process and the holder; the run directory goes with it."""
         self.holder.close()
         self._drop_process()
-        shutil.rmtree(self._base, ignore_errors=True)
 
     def _stop(self) -> bool:
         """Kill it if it is there; true when it was running until now."""

@@ -1,0 +1,128 @@
+"""Client of the bench agent inside an emulated device: entropy, clock, sync, weaknesses.
+
+The agent sits on a virtio-serial port that exists on the emulator only. One request is one line, its answer
+is one line: `ping` → `pong`, `weaknesses` → `weaknesses: A,B`, `reseed HEX`, `clock SECONDS` and `sync` →
+`ok`; or `error`. The device's own functions are never used for this.
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.control.base import Deadline
+from harness.errors import ControlFault
+
+__all__ = ["PROTOCOL_VERSION", "BenchAgent"]
+
+PROTOCOL_VERSION = 1
+"""Part of every template's key: a template made for another protocol is not used."""
+
+_LONGEST_LINE = 4096
+_PING_S = 0.25
+
+
+class BenchAgent:
+    """One connection to the agent.
+
+    Raises:
+        ControlFault: the port is not there.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
+        self._timeout = timeout
+        self._pending = b""
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise ControlFault(f"the bench agent's port {path} cannot be opened: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ping(self) -> None:
+        """Wait until the agent answers. Repeated: right after a clone it may still drop what it gets.
+
+        Raises:
+            ControlFault: no answer in time.
+        """
+        deadline = Deadline(self._timeout)
+        while deadline.left():
+            self._send("ping")
+            if (answer := self._line(Deadline(min(_PING_S, deadline.left())))) is not None:
+                if answer != "pong":
+                    raise ControlFault(f"the bench agent answered 'ping' with {answer[:200]!r}")
+                return
+        raise ControlFault(f"the bench agent did not answer 'ping' within {self._timeout:g} s")
+
+    def weaknesses(self) -> frozenset[str]:
+        """The weaknesses that are switched on, as the device itself has them."""
+        return frozenset(filter(None, self._ask("weaknesses", "weaknesses:").strip().split(",")))
+
+    def reseed(self) -> None:
+        """Fresh entropy: clones of one template must not share their random numbers."""
+        self._ask(f"reseed {secrets.token_hex(32)}", "ok")
+
+    def set_clock(self) -> None:
+        """The device's clock to the bench's."""
+        self._ask(f"clock {time.time():.6f}", "ok")
+
+    def sync(self) -> None:
+        """Everything written reaches the storage."""
+        self._ask("sync", "ok")
+
+    def _ask(self, request: str, begin: str) -> str:
+        """Send one line and return what follows `begin` in the answer.
+
+        Raises:
+            ControlFault: no answer in time, a refusal, or something that is neither.
+        """
+        word = request.split()[0]
+        deadline = Deadline(self._timeout)
+        self._send(request)
+        while (answer := self._line(deadline)) == "pong":
+            pass  # of a repeated ping
+        if answer is None:
+            raise ControlFault(f"the bench agent did not answer {word!r} within {self._timeout:g} s")
+        if not answer.startswith(begin):
+            raise ControlFault(f"the bench agent answered {word!r} with {answer[:200]!r}")
+        return answer.removeprefix(begin)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def _send(self, request: str) -> None:
+        try:
+            self._socket.sendall(request.encode() + b"\n")
+        except OSError as error:
+            raise ControlFault(f"the bench agent went away: {error.strerror}") from error
+
+    def _line(self, deadline: Deadline) -> str | None:
+        """The next line; None when it does not come in time."""
+        while b"\n" not in self._pending:
+            if not select.select([self._socket], [], [], deadline.left())[0]:
+                return None
+            try:
+                data = self._socket.recv(4096)
+            except OSError as error:
+                raise ControlFault(f"the bench agent went away: {error.strerror}") from error
+            if not data:
+                raise ControlFault("the bench agent's port closed: the device lost its power")
+            self._pending += data
+            if len(self._pending) > _LONGEST_LINE:
+                raise ControlFault("the bench agent sends an endless line")
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line.decode("ascii", "backslashreplace").strip()

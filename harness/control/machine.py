@@ -1,0 +1,192 @@
+"""An emulated device as QEMU sees it: what it is made of, and the command line that makes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.errors import ControlFault, UsageError
+
+__all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
+
+_VERSION_S = 10.0
+_BUILD_HINT = "build the firmware fixture first: make firmware"
+_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+_CHARDEV = re.compile(r"\{([a-z0-9_]+)_chardev\}")
+
+
+class Ram(StrEnum):
+    """Where the guest's memory lives."""
+
+    ANONYMOUS = "anonymous"
+    SHARED = "shared"
+    """In a file that keeps it: the making of a template."""
+    PRIVATE = "private"
+    """A copy-on-write view of a template's file, which never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class QemuMachine:
+    """One kind of emulated device, with a set of weaknesses.
+
+    `args` say what the hardware is (`-M`, `-cpu`, every `-device`), with names in braces for the bench's end:
+    `{LINK_chardev}` for each link (`-serial chardev:{console_chardev}`), `{netdev}`, `{weaknesses}`, and
+    `{NAME}` for each of the `images`. The image `disk` is a self-contained qcow2 that is never written to.
+    An option that holds `{weaknesses}` is left out when there are none. `agent` names the link of the bench
+    agent, None where there is none.
+    """
+
+    binary: str
+    args: tuple[str, ...]
+    memory_mib: int
+    images: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    agent: str | None = None
+    weaknesses: frozenset[str] = frozenset()
+    accel: str = "tcg"
+    build_hint: str = _BUILD_HINT
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The names of the links, in the order of `args`."""
+        return tuple(_CHARDEV.findall(" ".join(self.args)))
+
+    @property
+    def disk(self) -> Path | None:
+        """The disk image, for a machine that has one."""
+        return self.images.get("disk")
+
+    def check(self) -> None:
+        """Find what is missing before anything is started.
+
+        Raises:
+            ControlFault: QEMU is not installed or an image is not built; the hint says how to get it.
+            UsageError: the description contradicts itself.
+        """
+        for program, package in ((self.binary, "qemu-system-arm"), ("qemu-img", "qemu-utils")):
+            if shutil.which(program) is None:
+                raise ControlFault(f"{program} is not installed", hint=f"apt-get install {package}")
+        for file in self.images.values():
+            if not file.is_file():
+                raise ControlFault(f"the image {file} is not there", hint=self.build_hint)
+        if self.agent is not None and self.agent not in self.links:
+            raise UsageError(f"the bench agent's link {self.agent!r} is not among {list(self.links)}")
+        wanted = set(_PLACEHOLDER.findall(" ".join(self.args)))
+        known = {"netdev", "weaknesses", *self.images, *(f"{link}_chardev" for link in self.links)}
+        if unknown := sorted(wanted - known):
+            raise UsageError(f"the machine's arguments name {unknown}, which nothing fills in")
+        for weakness in self.weaknesses:
+            if "," in weakness or not weakness:
+                raise UsageError(f"weakness name {weakness!r}: not empty, and without a comma")
+
+    def version(self) -> str:
+        """The emulator's own version line.
+
+        Raises:
+            ControlFault: it does not run.
+        """
+        try:
+            done = subprocess.run(
+                [self.binary, "--version"], capture_output=True, text=True, timeout=_VERSION_S, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ControlFault(f"{self.binary} does not run: {error}") from error
+        return done.stdout.splitlines()[0]
+
+    def identity(self) -> dict[str, object]:
+        """What makes two machines the same, but for the content of their images."""
+        return {
+            "args": list(self.args),
+            "memory_mib": self.memory_mib,
+            "weaknesses": sorted(self.weaknesses),
+            "accel": self.accel,
+        }
+
+    def command_line(self, files: MachineFiles) -> list[str]:
+        """The argv of one paused QEMU process on `files`; its monitor is descriptor 3."""
+        values = {name: _escaped(path) for name, path in files.images.items()}
+        values |= {f"{link}_chardev": link for link in self.links}
+        values |= {"netdev": "net0", "weaknesses": ",,".join(sorted(self.weaknesses))}
+        ours = ["-accel", self.accel, "-m", str(self.memory_mib), "-S"]
+        ours += ["-nodefaults", "-no-user-config", "-display", "none"]
+        ours += ["-action", "shutdown=pause"]  # a guest that switches itself off stays visible
+        ours += ["-machine", "memory-backend=ram", "-object", self._memory(files)]
+        ours += ["-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control"]
+        # without vnet_hdr the capture shows frames as they are: real checksums, no giant segments
+        ours += ["-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no,vnet_hdr=off"]
+        for link in self.links:
+            ours += ["-chardev", f"socket,id={link},path={_escaped(files.run_dir / link)},server=on,wait=off"]
+        if files.incoming:
+            ours += ["-incoming", "defer"]
+        return [self.binary, *ours, *(_PLACEHOLDER.sub(lambda m: values[m[1]], each) for each in self._given())]
+
+    def _given(self) -> list[str]:
+        """`args`, without the option that would carry an empty set."""
+        given = list(self.args)
+        if not self.weaknesses:
+            for at in [at for at, each in enumerate(given) if "{weaknesses}" in each]:
+                given[at - 1 : at + 1] = []
+        return given
+
+    def _memory(self, files: MachineFiles) -> str:
+        if files.ram is Ram.ANONYMOUS or files.ram_file is None:
+            return f"memory-backend-ram,id=ram,size={self.memory_mib}M"
+        share = "on" if files.ram is Ram.SHARED else "off"
+        path = _escaped(files.ram_file)
+        return f"memory-backend-file,id=ram,size={self.memory_mib}M,mem-path={path},share={share}"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFiles:
+    """What one QEMU process works on: the folder of its sockets, its images, its memory.
+
+    `images` are those of the machine with the disk replaced by an overlay of this process's own. With
+    `incoming` it waits for a saved state instead of starting from the reset vector.
+    """
+
+    run_dir: Path
+    images: Mapping[str, Path]
+    ram: Ram = Ram.ANONYMOUS
+    ram_file: Path | None = None
+    incoming: bool = False
+
+
+def load_machine(description: Path, *, weaknesses: frozenset[str] = frozenset()) -> QemuMachine:
+    """The machine that a firmware fixture's build has described in its `device.json`.
+
+    Raises:
+        ControlFault: it is not built.
+        UsageError: the description is of another make, or a weakness is written wrongly.
+    """
+    try:
+        made = json.loads(description.read_text())
+    except FileNotFoundError:
+        raise ControlFault(f"the firmware fixture {description} is not built", hint=_BUILD_HINT) from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"not a device description: {error}", where=str(description)) from error
+    if made.get("schema") != 1:
+        raise UsageError(f"schema {made.get('schema')!r}, wanted 1", where=str(description), hint=_BUILD_HINT)
+    folder = description.parent.absolute()
+    flash = next((file for name, file in made["flash"].items() if name in weaknesses), made["flash"].get(""))
+    images = {"disk": folder / "disk.qcow2", "u_boot": folder / "u-boot.bin"}
+    if flash is not None:
+        images["flash"] = folder / flash
+    return QemuMachine(
+        binary=made["qemu"],
+        args=(*made["machine"], *made["arguments"]),
+        memory_mib=made["memory_mb"],
+        images=MappingProxyType(images),
+        agent="agent",
+        weaknesses=weaknesses,
+    )
+
+
+def _escaped(path: Path) -> str:
+    """A path as a value of a QEMU option, where a comma is written twice."""
+    return str(path).replace(",", ",,")
