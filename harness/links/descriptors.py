@@ -59,16 +59,16 @@ class DescriptorTransport:
             if not ready:
                 return b""
             try:
-                data = os.read(self._descriptor, READ_SIZE)
+                data = self._take()
             except BlockingIOError:
                 return b""
             except ConnectionResetError as error:
                 raise PeerClosed(f"{self._what}: the peer reset the connection") from error
             except OSError as error:
                 raise LinkLost(f"{self._what}: {error.strerror}") from error
-            if not data:
+            if data == b"":
                 raise self._ended(f"{self._what}: end of data, the peer is gone")
-            return data
+            return data or b""
 
     def write(self, data: bytes, timeout: float) -> None:
         """Hand all of `data` to the operating system within `timeout` seconds.
@@ -84,7 +84,7 @@ class DescriptorTransport:
                 if self._closed.is_set():
                     raise LinkLost(f"{self._what} was closed by the bench")
                 try:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                    rest = rest[self._give(rest) :]
                 except BlockingIOError:
                     if not self._writable(deadline):
                         taken = len(data) - len(rest)
@@ -119,6 +119,13 @@ class DescriptorTransport:
                 os.close(self._wake_out)
                 self._wake_in = self._wake_out = -1
                 self._release()
+
+    def _take(self) -> bytes | None:
+        """Read what is there: empty is the end of data, None is nothing after all."""
+        return os.read(self._descriptor, READ_SIZE)
+
+    def _give(self, data: memoryview) -> int:
+        return os.write(self._descriptor, data)
 
     def _writable(self, deadline: Deadline) -> bool:
         poll = select.poll()

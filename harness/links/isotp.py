@@ -23,7 +23,8 @@ __all__ = ["IsoTpLink"]
 _SLICE = 0.1
 """Longest sleep in seconds before a loss of the bus or a close is looked for."""
 
-logging.getLogger("isotp").setLevel(logging.CRITICAL)  # what the device sends wrong is in `framing_errors`
+_LOG = "proofrig.isotp"
+logging.getLogger(_LOG).setLevel(logging.CRITICAL + 1)  # what the device does wrong is in `framing_errors`
 
 
 class IsoTpLink:
@@ -64,7 +65,7 @@ class IsoTpLink:
             txfn=self._send_frame,
             address=isotp.Address(mode, txid=tx_id, rxid=rx_id),
             error_handler=lambda error: self.framing_errors.append(str(error)),
-            params={"wftmax": 255, "max_frame_size": 65535, "tx_padding": padding},
+            params={"wftmax": 255, "max_frame_size": 65535, "tx_padding": padding, "logger_name": _LOG},
             post_send_callback=self._take_request,
         )
         self._unsubscribe = can.subscribe(self._on_frame)
