@@ -17,7 +17,8 @@ from uds import UdsServer
 class Application:
     """One run of the application, from its start to its restart.
 
-    `reset` is called for a wanted restart (after the answer has gone out), `crash` for an unwanted one.
+    `started_by` is why it starts: `power-on`, `restart` or `signal-11`. `reset` is called for a wanted restart
+    (after the answer has gone out), `crash` for an unwanted one.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Application:
         weaknesses: Set[str],
         identity: Identity,
         authorised_key: bytes,
+        started_by: str,
         reset: Callable[[], None],
         crash: Callable[[], None],
     ) -> None:
@@ -47,4 +49,4 @@ class Application:
         self.can = CanServer(self)
         self.uds = UdsServer(self)
         self.modbus = ModbusServer(self)
-        self.audit.record("boot", surface="system")
+        self.audit.record("boot", surface="system", detail=started_by)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from state import Clock, Data
 
 CAPACITY = 1000
-COMMAND_RECORDS_PER_S = 10
+REFUSALS_PER_S = 10
 
 
 class AuditLog:
@@ -16,8 +17,9 @@ class AuditLog:
     def __init__(self, *, clock: Clock, data: Data) -> None:
         self._clock = clock
         self._data = data
-        self._recent: list[float] = []
-        self._unrecorded = 0
+        self._window = 0.0
+        self._in_window = 0
+        self._unrecorded: Counter[tuple[str, str, str]] = Counter()
 
     def record(self, event: str, *, surface: str, user: str = "-", result: str = "accepted", detail: str = "-") -> None:
         """Append one record; `detail` is reduced to one printable word."""
@@ -32,17 +34,19 @@ class AuditLog:
         del data.audit[:-CAPACITY]
         data.save()
 
-    def command_refused(self, detail: str) -> None:
-        """A refused CAN command: at most ten records a second, the rest counted in the next one."""
+    def refused(self, event: str, *, surface: str, detail: str) -> None:
+        """A refusal that may come in floods: at most ten a second, the rest counted in the next, as `mac*37`."""
         now = self._clock.monotonic()
-        self._recent = [moment for moment in self._recent if now - moment < 1.0]
-        if len(self._recent) >= COMMAND_RECORDS_PER_S:
-            self._unrecorded += 1
-            return
-        self._recent.append(now)
-        more = f"+{self._unrecorded}" if self._unrecorded else ""
-        self._unrecorded = 0
-        self.record("command", surface="can", result="refused", detail=detail + more)
+        if now - self._window >= 1.0:
+            self._window, self._in_window = now, 0
+            for (kept_event, kept_surface, kept_detail), count in self._unrecorded.items():
+                self.record(kept_event, surface=kept_surface, result="refused", detail=f"{kept_detail}*{count}")
+            self._unrecorded.clear()
+        if self._in_window < REFUSALS_PER_S:
+            self._in_window += 1
+            self.record(event, surface=surface, result="refused", detail=detail)
+        else:
+            self._unrecorded[event, surface, detail] += 1
 
     def last(self, count: int) -> list[str]:
         """The last records, oldest first."""

@@ -72,7 +72,8 @@ class CanServer:
             self._counter = counter
             value = self._carry_out(opcode, argument)
         else:
-            self._app.audit.command_refused(("mac", "counter", "range", "opcode")[result - 1])
+            detail = ("mac", "counter", "range", "opcode")[result - 1]
+            self._app.audit.refused("command", surface="can", detail=detail)
         return struct.pack(">BBHI", opcode, result, counter, value)
 
     def _judge(self, opcode: int, argument: int, counter: int, command: bytes) -> int:

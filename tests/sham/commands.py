@@ -143,7 +143,7 @@ class Commands:
         else:
             return [BAD_ARGUMENT]
         data.save()
-        self._app.audit.record("config", surface=asker.surface, user=asker.user, detail=f"{name}={value}")
+        self._app.audit.record("config", surface=asker.surface, user=asker.user, detail=name)
         return [OK]
 
     def _unlock(self, asker: Asker, arguments: list[str]) -> list[str]:

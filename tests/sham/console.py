@@ -11,6 +11,9 @@ from mind import Mind
 
 LINE_LIMIT = 120
 IDLE_S = 20.0
+LOGIN_S = 60.0
+"""How long the SSH menu waits for a log-in."""
+
 
 BANNER = "\r\nMeridian VP-1 volumetric infusion pump\r\nAuthorised users only. Activity is recorded.\r\n"
 PROMPT = "VP-1> "
@@ -72,12 +75,20 @@ class Dialogue:
         self._idle: Timer | None = None
 
     def open(self) -> None:
-        """Print the banner and the first prompt."""
+        """Print the banner and the first prompt; a connection that does not log in ends after a while."""
         self._print(BANNER + LOGIN_PROMPT)
+        if self._hang_up is not None:
+            self._idle = self._later(LOGIN_S, self._hang_up)
 
     def close(self) -> None:
-        """The connection is gone or the application ends: forget the session."""
+        """Nobody is there any more: stop the clock."""
         self._cancel_idle()
+
+    def peer_gone(self) -> None:
+        """The connection broke; a session still logged in ends with it."""
+        if self._stage is Stage.COMMAND:
+            self._stage = Stage.USER
+            self._mind().logged_out(self._user, self._surface, "disconnected")
 
     def feed(self, data: bytes) -> None:
         """Bytes from the user."""

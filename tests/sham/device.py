@@ -28,7 +28,6 @@ from state import WEAKNESSES
 
 KEYS = Path(__file__).parent / "keys"
 MODBUS_CONNECTIONS = 8
-MODBUS_IDLE_S = 60.0
 GREETING = b"vp1 debug 0.9\r\n> "
 
 
@@ -64,7 +63,7 @@ class Network:
         if self._pump.connections("modbus") >= MODBUS_CONNECTIONS:
             connection.close()
         else:
-            self._stream(connection, "modbus", peer, idle_s=MODBUS_IDLE_S)
+            self._stream(connection, "modbus", peer)
 
     def _accept_undeclared(self, connection: socket.socket, peer: str) -> None:
         self._stream(connection, "tcp", peer, greeting=GREETING)
@@ -75,7 +74,6 @@ class Network:
         kind: str,
         peer: str,
         *,
-        idle_s: float | None = None,
         greeting: bytes = b"",
     ) -> None:
         def opened(write: Callable[[bytes], None], hang_up: Callable[[], None]) -> Line:
@@ -84,7 +82,7 @@ class Network:
                 line.send(greeting)
             return line
 
-        stream = Stream(opened=opened, closed=self._pump.disconnect, idle_s=idle_s)
+        stream = Stream(opened=opened, closed=self._pump.disconnect)
         connection.setblocking(False)
         loop = asyncio.get_running_loop()
         self._keep(loop.connect_accepted_socket(lambda: stream, connection))
@@ -95,7 +93,7 @@ class Network:
         task.add_done_callback(self._tasks.discard)
 
 
-def agent_answer(pump: Pump, line: str) -> str:
+def agent_answer(pump: Pump, line: str, *, lie_file: Path | None) -> str:
     """Answer one line of the bench agent's."""
     match line.split():
         case ["ping"]:
@@ -108,6 +106,8 @@ def agent_answer(pump: Pump, line: str) -> str:
             pump.clock.set_wall(float(moment))
         case ["control", "lie", mode] if mode in LIES:
             pump.set_lie(mode)
+            if lie_file is not None:
+                lie_file.write_text(mode, encoding="utf-8")
         case ["control", "lie-after", count] if count.isdigit():
             pump.mute_after(int(count))
         case ["control", "power-cycle"]:
@@ -140,10 +140,13 @@ async def serve(arguments: argparse.Namespace) -> None:
         "console.sock": Hub(pump.console),
         "rtu.sock": Hub(pump.rtu),
         "can.sock": CanHub(pump.can),
-        "agent.sock": Agent(lambda line: agent_answer(pump, line)),
+        "agent.sock": Agent(lambda line: agent_answer(pump, line, lie_file=arguments.lie_file)),
     }
     servers = [await listen_unix(arguments.run_dir / name, hub) for name, hub in hubs.items()]
-    pump.set_lie(arguments.lie)
+    lie = arguments.lie
+    if arguments.lie_file is not None and arguments.lie_file.exists():
+        lie = arguments.lie_file.read_text(encoding="utf-8").strip()
+    pump.set_lie(lie)
     pump.power_on()
     pump.run()
     sys.stdout.write("ready\n")
@@ -166,6 +169,9 @@ def main() -> None:
     parser.add_argument("--address", default="192.0.2.10")
     parser.add_argument("--address6", default="2001:db8::10", help="empty for none")
     parser.add_argument("--lie", choices=LIES, default="honest")
+    parser.add_argument(
+        "--lie-file", type=Path, metavar="FILE", help="keeps the lie told by the agent between starts; wins over --lie"
+    )
     parser.add_argument("--weakness", type=_weaknesses, default=frozenset(), metavar="NAME,…")
     parser.add_argument("--seed", type=int, help="of everything random; default: the host's entropy")
     parser.add_argument("--data", type=Path, metavar="FILE", help="keeps the data partition between starts")

@@ -102,4 +102,4 @@ class IsoTp:
             self._wait(pause, lambda: self._send_block(left - 1, pause))
 
     def _emit(self, data: bytes) -> None:
-        self._send(data.ljust(8, b"\0"))
+        self._send(data.ljust(8, b"\xcc"))

@@ -19,6 +19,10 @@ RTU_SILENCE_S = 0.02
 """Longer than the 3.5 characters of the wire (2 ms at 19200 baud), since a host's scheduling is coarser."""
 
 
+TCP_IDLE_S = 60.0
+"""A connection without a request for so long is dropped."""
+
+
 class Refusal(Exception):  # noqa: N818 - the outcome of a request, not an error of this program
     """A Modbus exception code."""
 
@@ -98,7 +102,7 @@ class ModbusServer:
             raise Refusal(2)
         protected = [target for target in targets if target in PROTECTED]
         if protected and "modbus-protected-write" not in self._app.weaknesses:
-            self._app.audit.record("write", surface="modbus", result="refused", detail=str(protected[0]))
+            self._app.audit.refused("write", surface="modbus", detail=str(protected[0]))
             raise Refusal(2)
         limits = {0: (0, 100), 1: (1, 10), 2: (RATE_MIN, RATE_MAX)}
         for target, value in zip(targets, values, strict=True):
@@ -115,26 +119,35 @@ class TcpFraming:
     """MBAP framing of one TCP connection."""
 
     def __init__(
-        self, *, mind: Callable[[], Mind], write: Callable[[bytes], None], hang_up: Callable[[], None]
+        self,
+        *,
+        mind: Callable[[], Mind],
+        write: Callable[[bytes], None],
+        hang_up: Callable[[], None],
+        later: Later,
     ) -> None:
         self._mind = mind
         self._write = write
         self._hang_up = hang_up
+        self._later = later
         self._buffer = bytearray()
+        self._idle: Timer = later(TCP_IDLE_S, hang_up)
 
     def feed(self, data: bytes) -> None:
         """Bytes from the client; a header that cannot be one ends the connection."""
         self._buffer += data
         while len(self._buffer) >= 7:
             transaction, protocol, length, unit = struct.unpack(">HHHB", self._buffer[:7])
-            if not 2 <= length <= 254:
+            if protocol != 0 or not 2 <= length <= 254:
                 self._hang_up()
                 return
             if len(self._buffer) < 6 + length:
                 return
             request = bytes(self._buffer[7 : 6 + length])
             del self._buffer[: 6 + length]
-            if protocol == 0 and unit == UNIT:
+            self._idle.cancel()
+            self._idle = self._later(TCP_IDLE_S, self._hang_up)
+            if unit == UNIT:
                 self._write(self._frame(transaction, request))
 
     def _frame(self, transaction: int, request: bytes) -> bytes:
@@ -144,6 +157,7 @@ class TcpFraming:
 
     def close(self) -> None:
         """Forget a half-received request."""
+        self._idle.cancel()
         self._buffer.clear()
 
 

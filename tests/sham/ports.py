@@ -209,40 +209,25 @@ class TcpPort:
 
 
 class Stream(asyncio.Protocol):
-    """One TCP connection. `opened` makes its line; without a byte for `idle_s` it is dropped."""
+    """One TCP connection. `opened` makes its line."""
 
     def __init__(
         self,
         *,
         opened: Callable[[Callable[[bytes], None], Callable[[], None]], Line],
         closed: Callable[[Line], None],
-        idle_s: float | None = None,
     ) -> None:
         self._opened = opened
         self._closed = closed
-        self._idle_s = idle_s
         self._line: Line | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
         self._line = self._opened(lambda data: put(transport, data), transport.close)
-        self._restart_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._restart_timer()
         if self._line is not None:
             self._line.received(data)
 
     def connection_lost(self, _reason: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         if self._line is not None:
             self._closed(self._line)
-
-    def _restart_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._idle_s is not None and self._transport is not None:
-            self._timer = asyncio.get_running_loop().call_later(self._idle_s, self._transport.close)

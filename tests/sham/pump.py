@@ -94,7 +94,7 @@ class Pump:
         if self._app is None and kind != "tcp":
             hang_up()
         elif kind == "modbus":
-            framing = TcpFraming(mind=self._the_mind, write=line.send, hang_up=hang_up)
+            framing = TcpFraming(mind=self._the_mind, write=line.send, hang_up=hang_up, later=self._loop.call_later)
             self._attach(line, framing, among=self._connections)
         elif kind == "ssh":
             dialogue = self._dialogue(line, surface="ssh", connection=name)
@@ -106,6 +106,8 @@ class Pump:
         """The peer of a connection has gone."""
         handler = self._connections.pop(line, None)
         line.disconnect_handler()
+        if isinstance(handler, Dialogue) and self._mind is not None:
+            handler.peer_gone()
         if handler is not None:
             handler.close()
 
@@ -159,7 +161,7 @@ class Pump:
         """Back to the state as delivered, at once."""
         self._stop()
         self._data = Data(path=self._data.path)
-        self._start()
+        self._start("power-on")
 
     def run(self) -> None:
         """Begin the beat of 0.1 s, on an absolute schedule."""
@@ -181,9 +183,9 @@ class Pump:
     def _boot(self) -> None:
         self._boot_loader = None
         self._print(KERNEL)
-        self._start()
+        self._start("power-on")
 
-    def _start(self) -> None:
+    def _start(self, started_by: str) -> None:
         self._app = Application(
             clock=self.clock,
             data=self._data,
@@ -191,6 +193,7 @@ class Pump:
             weaknesses=self.weaknesses,
             identity=self._lie.identity,
             authorised_key=self._authorised_key,
+            started_by=started_by,
             reset=self._reset,
             crash=self._crash,
         )
@@ -227,15 +230,15 @@ class Pump:
         self.on_ports(self._app is not None and self._lie.ports_open)
 
     def _reset(self) -> None:
-        self._pending = self._loop.call_later(ANSWER_FIRST_S, self._restart, "vp1d: restarting on request")
+        self._pending = self._loop.call_later(ANSWER_FIRST_S, self._restart, "restarting", "restart")
 
     def _crash(self) -> None:
-        self._restart("vp1d: terminated by signal 11")
+        self._restart("terminated by signal 11", "signal-11")
 
-    def _restart(self, message: str) -> None:
+    def _restart(self, message: str, started_by: str) -> None:
         self._stop()
-        self._print(f"\r\n{message}\r\n")
-        self._pending = self._loop.call_later(RESTART_S, self._start)
+        self._print(f"\r\nvp1d: {message}\r\n")
+        self._pending = self._loop.call_later(RESTART_S, self._start, started_by)
 
     # -- lies -------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ def rehearse(memory: Memory, *, rng: random.Random, authorised_key: bytes) -> No
         weaknesses=frozenset(),
         identity=GENUINE,
         authorised_key=authorised_key,
+        started_by="power-on",
         reset=lambda: None,
         crash=lambda: None,
     )

@@ -100,6 +100,7 @@ class Data:
     path: Path | None = None
     set_rate: int = 500
     infusing: bool = True
+    volume_ul: float = 0.0
     alarm_volume: int = 5
     brightness: int = 80
     ward_name: str = "ICU-3"
@@ -134,7 +135,6 @@ class Therapy:
         self._rng = rng
         self._started = clock.monotonic()
         self._true_flow = float(self._target)
-        self.volume_ul = 0.0
 
     @property
     def _target(self) -> int:
@@ -160,11 +160,16 @@ class Therapy:
         """Measured flow, 0.1 ml/h: the true one with 1 % noise of the drop sensor."""
         return max(0, round(self._true_flow * self._rng.uniform(0.99, 1.01)))
 
+    @property
+    def volume_ul(self) -> float:
+        """Volume infused, µl; kept over restarts."""
+        return self._data.volume_ul
+
     def tick(self) -> None:
         """One step of 0.1 s: half of what is missing to the set rate, so settled well within 1 s."""
         missing = self._target - self._true_flow
         self._true_flow = float(self._target) if abs(missing) < 0.5 else self._true_flow + missing / 2
-        self.volume_ul += self._true_flow * 100 / 3600 * TICK_S
+        self._data.volume_ul += self._true_flow * 100 / 3600 * TICK_S
 
     def infuse(self, on: bool) -> None:
         """Start or stop; doing so twice changes nothing."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SESSION_S = 5.0
 DELAY_S = 10.0
 WRONG_KEYS = 3
+SUPPRESS = 0x80
+"""Bit of the sub-function that asks for no positive answer (ISO 14229-1)."""
+
 CONSTANT_SEED = bytes.fromhex("0102030405060708")
 
 
@@ -64,14 +67,18 @@ class UdsServer:
         if service == 0x22 and len(request) > 40 and "uds-memory-bug" in self._app.weaknesses:
             self._app.crash()
             return None
+        silent = service != 0x22 and len(request) > 1 and bool(request[1] & SUPPRESS)
+        if silent:
+            request = request[:1] + bytes([request[1] & ~SUPPRESS]) + request[2:]
         try:
             if service not in self._services:
                 raise Negative(0x11)
             if service in (0x11, 0x27) and not self._extended:
                 raise Negative(0x7F)
-            return self._services[service](request)
+            answer = self._services[service](request)
         except Negative as refusal:
             return bytes([0x7F, service, refusal.code])
+        return None if silent else answer
 
     def _enter(self, *, extended: bool) -> None:
         self._extended, self._unlocked, self._seed = extended, False, None
@@ -85,12 +92,12 @@ class UdsServer:
         return bytes([0x50, request[1]]) + bytes.fromhex("003201F4")
 
     def _reset(self, request: bytes) -> bytes:
+        if not self._unlocked:
+            raise Negative(0x33)
         if len(request) != 2:
             raise Negative(0x13)
         if request[1] != 1:
             raise Negative(0x12)
-        if not self._unlocked:
-            raise Negative(0x33)
         self._app.audit.record("reset", surface="uds")
         self._app.reset()
         return b"\x51\x01"
@@ -139,6 +146,7 @@ class UdsServer:
         if self._unlocked:
             self._wrong_keys = 0
             return b"\x67\x02"
+        self._app.audit.record("security", surface="uds", result="refused", detail="key")
         self._wrong_keys += 1
         if self._wrong_keys < WRONG_KEYS:
             raise Negative(0x35)
@@ -146,9 +154,9 @@ class UdsServer:
         self._delay_until = self._app.clock.monotonic() + DELAY_S
         raise Negative(0x36)
 
-    def _tester_present(self, request: bytes) -> bytes | None:
+    def _tester_present(self, request: bytes) -> bytes:
         if len(request) != 2:
             raise Negative(0x13)
-        if request[1] not in (0x00, 0x80):
+        if request[1] != 0:
             raise Negative(0x12)
-        return b"\x7e\x00" if request[1] == 0 else None
+        return b"\x7e\x00"
