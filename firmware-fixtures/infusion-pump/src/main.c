@@ -80,7 +80,6 @@ int main(void)
     const char *last_end = getenv("VP1_LAST_END");
     audit(NULL, "system", "boot", "accepted", last_end);
 
-    storage_start();
     can_start(CAN_INTERFACE);
     uds_start(CAN_INTERFACE);
     modbus_start("/dev/ttyS0");
@@ -89,6 +88,7 @@ int main(void)
     undeclared_port_start();
     console_start("/dev/ttyAMA0");
     drop_privileges();
+    storage_start(); /* only now: its files belong to the unprivileged user */
     close(open("/run/vp1/ready", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
     main_loop(watchdog);
 }
