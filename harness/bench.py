@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -13,8 +15,12 @@ from typing import IO
 
 from harness.control.base import Capability, Control
 from harness.control.command import CommandControl, Commands
+from harness.control.holder import Holder
+from harness.control.machine import load_machine
 from harness.control.none import NoControl
 from harness.control.process import ProcessControl
+from harness.control.qemu import QemuControl
+from harness.control.template import TemplateStore
 from harness.device import make_surface
 from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
@@ -23,9 +29,10 @@ from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.device.surface import Surface
 from harness.device.uds import UdsSurface
 from harness.device.values import Value
-from harness.errors import BaselineLost, BenchFault, UsageError, WrongDevice
+from harness.errors import BaselineLost, BenchFault, ControlFault, UsageError, WrongDevice
 from harness.journal import Journal
 from harness.links.dialer import Dialer, HostDialer
+from harness.links.stream import StreamLink
 from harness.rig import rig_file as spec_of
 from harness.rig.claims import EssentialPerformanceClaim
 from harness.rig.loading import Rig
@@ -46,6 +53,7 @@ class Bench:
         self.stalls = StallMonitor()
         self._lock: IO[str] | None = None
         self._control: Control | None = None
+        self._holder: Holder | None = None
         self._wiring: RigWiring | None = None
         self._watches: list[Watch] = []
         self._surfaces: dict[str, Surface] = {}
@@ -82,6 +90,8 @@ class Bench:
                 self.journal.write("capture", link=link, **capture)
         if self._control is not None:
             self._control.close()
+        if self._holder is not None:
+            self._holder.close()
         self.stalls.close()
         if self._lock is not None:
             self._lock.close()
@@ -293,9 +303,7 @@ class Bench:
                     command += ["--weakness", ",".join(spec.weaknesses)]
                 return ProcessControl(command, log=log)
             case spec_of.QemuControlSpec():
-                from harness.control.rig_qemu import make_qemu  # noqa: PLC0415
-
-                return make_qemu(self.rig, spec, log=log)
+                return self._make_qemu(spec, log=log)
             case spec_of.CommandControl():
                 return CommandControl(
                     Commands(
@@ -307,6 +315,44 @@ class Bench:
                 )
             case spec_of.NoControl():
                 return NoControl()
+
+    def _make_qemu(self, spec: spec_of.QemuControlSpec, *, log: Path) -> QemuControl:
+        description = self.rig.resolve(spec.machine)
+        machine = load_machine(description, weaknesses=frozenset(spec.weaknesses))
+        machine.check()
+        made = json.loads(description.read_text(encoding="utf-8"))
+        self.journal.write(
+            "image",
+            image_sha256={name: image["sha256"] for name, image in made["images"].items()},
+            lock_sha256=made["packages_lock_sha256"],
+            weaknesses=sorted(spec.weaknesses),
+        )
+        self._holder = Holder()
+        return QemuControl(
+            machine,
+            holder=self._holder,
+            templates=TemplateStore(description.parent / "templates"),
+            log=log,
+            settle=lambda control: self._settle(control, spec),
+        )
+
+    def _settle(self, control: QemuControl, spec: spec_of.QemuControlSpec) -> None:
+        """Boot cold and wait until the device is up, for the making of a template."""
+        console = self.rig.device.console
+        stream = self.wiring.open_stream(console) if console else None
+        try:
+            control.power_on()
+            if isinstance(stream, StreamLink):
+                up = stream.expect(re.compile(spec.settle.encode()), since=0, timeout=spec.settle_within)
+                if up is None:
+                    raise ControlFault(
+                        f"the device is not up {spec.settle_within:g} s after power-on",
+                        hint=f"nothing on the console matched {spec.settle!r}; its output is in {self.run_dir}/captures",
+                    )
+            self.check_identity(within=spec.settle_within)
+        finally:
+            self._surfaces.clear()
+            self.wiring.drop()
 
     def _port(self, name: str) -> str:
         if isinstance(self.control, ProcessControl):

@@ -24,6 +24,7 @@ from harness.rig.rig_file import (
     ModbusRtuLinkSpec,
     ModbusTcpLinkSpec,
     NetworkLinkSpec,
+    QemuControlSpec,
     SerialLinkSpec,
     SshLinkSpec,
 )
@@ -162,12 +163,12 @@ class RigWiring:
         return self._taps[link]
 
     def open_eager(self) -> None:
-        """Open what must be heard from power-on: serial lines and buses."""
+        """Open what must be heard from power-on: serial lines, and buses whose adapter is not the emulator's."""
         for name, spec in self.rig.file.links.items():
             match spec:
                 case SerialLinkSpec():
                     self.open_stream(name)
-                case CanLinkSpec():
+                case CanLinkSpec() if not self._inside(spec):
                     self.can(name)
                 case ModbusRtuLinkSpec():
                     self.modbus(name)
@@ -212,6 +213,11 @@ class RigWiring:
     def _url(self, port: str) -> str:
         return self._port_of(port.removeprefix("control:")) if port.startswith("control:") else port
 
+    def _inside(self, spec: CanLinkSpec) -> bool:
+        """Whether the adapter is part of the emulated machine, so that it is there only while that runs."""
+        emulated = isinstance(self.rig.file.control, QemuControlSpec)
+        return emulated and spec.port is not None and spec.port.startswith("control:")
+
     def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
         if link not in self._streams:
             self._streams[link] = open_serial(
@@ -223,7 +229,9 @@ class RigWiring:
         if spec.interface == "socketcand":
             if spec.port is None:
                 raise UsageError("socketcand needs `port`", where=f"{self.rig.path}: links.{link}")
-            return open_socketcand(self._url(spec.port), spec.channel, name=link, tap=self.tap(link))
+            return open_socketcand(
+                self._url(spec.port), spec.channel, name=link, tap=self.tap(link), prompt=self._inside(spec)
+            )
         return open_can(
             interface=spec.interface,
             channel=spec.channel,

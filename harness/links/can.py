@@ -261,9 +261,11 @@ def open_socketcand(
     timeout: float = 5,
     dialer: Dialer | None = None,
     keepalive: bool = True,
+    prompt: bool = False,
 ) -> CanLink:
     """Open bus `channel` of the socketcand server at `address` (`tcp:HOST:PORT` or `unix:PATH`).
 
+    `prompt` asks for the greeting, for a server behind an emulator's port.
     `keepalive` (TCP only) notices a server that vanished without closing, by asking for echoes.
 
     Raises:
@@ -287,7 +289,7 @@ def open_socketcand(
         socket_transport(sock, what=name, keepalive=over_tcp), what=name, keepalive=over_tcp and keepalive
     )
     try:
-        transport.open(channel, timeout=deadline.remaining)
+        transport.open(channel, timeout=deadline.remaining, prompt=prompt)
     except BenchFault:
         transport.close()
         raise

@@ -123,14 +123,18 @@ class SocketcandTransport:
         self.junk = 0
         """How many malformed elements the server sent."""
 
-    def open(self, channel: str, *, timeout: float) -> None:
+    def open(self, channel: str, *, timeout: float, prompt: bool = False) -> None:
         """Open the bus `channel` within `timeout` seconds.
+
+        With `prompt` the greeting is asked for: a server behind an emulator's port does not see who connects.
 
         Raises:
             BenchFault: the server does not speak socketcand, or refuses the bus.
             LinkLost: the server went away.
         """
         deadline = Deadline(timeout)
+        if prompt:
+            self._stream.write(b"< hi >", deadline.remaining)
         self._await("hi", deadline)
         for command in (f"open {channel}", "rawmode"):
             self._stream.write(f"< {command} >".encode(), deadline.remaining)
