@@ -1,0 +1,119 @@
+"""The command `proofrig`: run testcases, look at a rig, read a run again.
+
+A mistake of the user's is one message without traceback and exit code 4, as pytest's own usage errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import __version__
+from harness.errors import BenchFault, ProofrigError, UsageError
+from harness.verdict import EXIT_INCONCLUSIVE, EXIT_USAGE
+
+__all__ = ["main"]
+
+TESTCASES = Path(__file__).resolve().parent.parent / "testcases"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments, rest = _parser().parse_known_args(argv)
+    if rest and arguments.command is not _run:
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
+    try:
+        return int(arguments.command(arguments))
+    except UsageError as error:
+        print(f"proofrig: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    except BenchFault as error:
+        print(f"proofrig: the bench: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_INCONCLUSIVE
+    except ProofrigError as error:
+        print(f"proofrig: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("proofrig: interrupted", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="proofrig", description="Security testcases for medical devices on a rig.")
+    parser.add_argument("--version", action="version", version=f"proofrig {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the testcases on a rig; pytest's options may follow")
+    run.add_argument("rig", type=Path, metavar="RIG")
+    run.set_defaults(command=_run)
+
+    rig = commands.add_parser("rig", help="look at a rig")
+    rig_commands = rig.add_subparsers(required=True, metavar="COMMAND")
+    check = rig_commands.add_parser("check", help="open every link once, read the identity, show what answers")
+    check.add_argument("rig", type=Path, metavar="RIG")
+    check.set_defaults(command=_rig_check)
+    schema = rig_commands.add_parser("schema", help="print the JSON schemas of rig and device files")
+    schema.add_argument("name", nargs="?", choices=["rig", "device"], help="only this one")
+    schema.add_argument("--write", type=Path, metavar="DIR", help="write DIR/rig.json and DIR/device.json instead")
+    schema.set_defaults(command=_rig_schema)
+
+    console = commands.add_parser("console", help="talk to the device's console; everything is recorded")
+    console.add_argument("rig", type=Path, metavar="RIG")
+    console.set_defaults(command=_console)
+
+    report = commands.add_parser("report", help="make the reports of a run again, a killed run's too")
+    report.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    report.add_argument("--no-html", action="store_true", help="leave out the Allure HTML and the coverage page")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import pytest  # noqa: PLC0415  (only this command needs it)
+
+    rest: list[str] = arguments.rest
+    paths = [part for part in rest if not part.startswith("-") and Path(part.split("::")[0]).exists()]
+    return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *rest]))
+
+
+def _rig_check(arguments: argparse.Namespace) -> int:
+    from harness.rig_check import check_rig  # noqa: PLC0415
+
+    return check_rig(arguments.rig)
+
+
+def _rig_schema(arguments: argparse.Namespace) -> int:
+    from harness.rig.loading import json_schemas  # noqa: PLC0415
+
+    schemas = json_schemas()
+    if arguments.write:
+        arguments.write.mkdir(parents=True, exist_ok=True)
+        for name, schema in schemas.items():
+            (arguments.write / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+        return 0
+    shown = schemas[arguments.name] if arguments.name else schemas
+    print(json.dumps(shown, indent=2))  # noqa: T201
+    return 0
+
+
+def _console(arguments: argparse.Namespace) -> int:
+    from harness.console import talk  # noqa: PLC0415
+
+    return talk(arguments.rig)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from harness.report.summary import finish_report  # noqa: PLC0415
+
+    if not (arguments.run / "journal.jsonl").is_file():
+        raise UsageError(f"{arguments.run} holds no journal", hint="give the folder of a run, under reports/")
+    finish_report(arguments.run, html=not arguments.no_html, write=print)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

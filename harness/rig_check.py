@@ -1,0 +1,166 @@
+"""`proofrig rig check`: open every link once, read the identity, say what answers and what is wrong."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.bench import Bench
+from harness.clean import show_text
+from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.errors import BenchFault, ProofrigError, UsageError
+from harness.journal import Journal
+from harness.links.dialer import connect
+from harness.links.ssh import SshLink
+from harness.rig import rig_file as spec_of
+from harness.rig.loading import Rig, load_rig
+from harness.verdict import EXIT_INCONCLUSIVE
+
+__all__ = ["LinkFinding", "check_rig", "look_at"]
+
+QUIET = 1.5
+"""Seconds a bus or console gets to show a sign of life by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFinding:
+    """What one link came to: `alive` is None where it opens but nothing could be seen."""
+
+    link: str
+    address: str
+    alive: bool | None
+    how: str
+    hint: str = ""
+
+
+def check_rig(path: Path) -> int:
+    """Check a rig and print a table; returns the exit code."""
+    rig = load_rig(path)
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="proofrig-check-") as folder:
+        journal = Journal(Path(folder) / "journal.jsonl")
+        bench = Bench(rig, run_dir=Path(folder), journal=journal, worker="check")
+        problem: ProofrigError | None = None
+        findings: list[LinkFinding] = []
+        try:
+            with console.status("opening the bench …") if console.is_terminal else nullcontext():
+                bench.open()
+                try:
+                    bench.fresh(watch=False)
+                except ProofrigError as error:
+                    problem = error
+                findings = look_at(bench)
+        finally:
+            bench.close()
+            journal.close()
+    table = Table(title=f"rig {rig.file.rig}: {rig.device.manufacturer} {rig.device.model}, item {rig.file.item.serial}")
+    for heading in ("link", "address", "alive?", "how it was seen"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        alive = {True: "yes", False: "no", None: "?"}[finding.alive]
+        how = finding.how + (f"\n→ {finding.hint}" if finding.hint else "")
+        table.add_row(finding.link, finding.address, alive, show_text(how))
+    console.print(table)
+    if problem is not None:
+        console.print(f"identity: {problem}", markup=False, highlight=False)
+        return EXIT_INCONCLUSIVE
+    console.print(f"identity: {rig.device.model} {rig.file.item.serial} {rig.device.version}, as the rig file says")
+    return 0 if all(finding.alive for finding in findings) else EXIT_INCONCLUSIVE
+
+
+def look_at(bench: Bench) -> list[LinkFinding]:
+    """Open every link of an open bench once and say what was seen of it."""
+    rig = bench.rig
+    findings = []
+    for name, spec in rig.file.links.items():
+        where = f"{rig.path}: links.{name}"
+        try:
+            alive, how = _LOOKS[type(spec)](bench, name)
+            findings.append(LinkFinding(name, _address(spec), alive, how))
+        except (BenchFault, UsageError) as error:
+            findings.append(LinkFinding(name, _address(spec), False, f"{where}: {error.message}", error.hint or ""))
+    return findings
+
+
+def _surface_on(rig: Rig, link: str, kind: str) -> str | None:
+    return next((n for n, s in rig.device.surfaces.items() if s.link == link and s.type == kind), None)
+
+
+def _look_serial(bench: Bench, name: str) -> tuple[bool | None, str]:
+    surface = _surface_on(bench.rig, name, "dialogue")
+    stream = bench.wiring.open_stream(name)
+    if isinstance(stream, NoAnswer):
+        return False, stream.reason
+    if surface is not None:
+        at_prompt = bench.dialogue(surface).at_log_in_prompt(stream)
+        return (True, "stands at the log-in prompt") if at_prompt else (False, "opens, but shows no log-in prompt")
+    heard = stream.wait_quiet(0.2, QUIET)
+    return (True, f"{len(heard)} bytes heard") if heard else (None, "opens; nothing heard")
+
+
+def _look_can(bench: Bench, name: str) -> tuple[bool | None, str]:
+    since = time.monotonic_ns()
+    frame = bench.wiring.can(name).wait_for(lambda f: not f.error, timeout=QUIET, since_ns=since)
+    return (True, f"frame 0x{frame.can_id:03X} heard") if frame else (None, f"opens; no frame in {QUIET:g} s")
+
+
+def _look_modbus(bench: Bench, name: str) -> tuple[bool | None, str]:
+    surface = _surface_on(bench.rig, name, "modbus")
+    if surface is None:
+        return None, "no surface of the device uses it"
+    outcome = bench.surface(surface).read("version")
+    seen = f"version {outcome.value}" if isinstance(outcome, Accepted) else name_of(outcome)
+    return isinstance(outcome, Accepted), seen
+
+
+def _look_ssh(bench: Bench, name: str) -> tuple[bool | None, str]:
+    connection = bench.wiring.connect_ssh(name)
+    if isinstance(connection, SshLink):
+        connection.close()
+        return True, "host key as pinned, logged in"
+    return False, str(connection)
+
+
+def _look_network(bench: Bench, name: str) -> tuple[bool | None, str]:
+    spec = bench.wiring.network(name)
+    seen = []
+    for address in filter(None, (spec.ipv4, spec.ipv6)):
+        ports = [p for claim in bench.rig.device.claims.values() for p in getattr(claim, "tcp", ())]
+        if not ports:
+            return None, "no open port declared to try"
+        try:
+            connect(bench.wiring.dialer, address, ports[0], timeout=3).close()
+        except OSError as error:
+            return False, f"{address} port {ports[0]}: {error}"
+        seen.append(f"{address} answers on port {ports[0]}")
+    return True, ", ".join(seen)
+
+
+def _address(spec: spec_of.LinkSpec) -> str:
+    match spec:
+        case spec_of.CanLinkSpec():
+            return f"{spec.interface} {spec.channel}" + (f" at {spec.port}" if spec.port else "")
+        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec():
+            return f"{spec.host}:{spec.port}"
+        case spec_of.NetworkLinkSpec():
+            return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
+        case spec_of.SerialLinkSpec() | spec_of.ModbusRtuLinkSpec():
+            return f"{spec.port} {spec.baudrate} 8{spec.parity}1"
+
+
+_LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
+    spec_of.SerialLinkSpec: _look_serial,
+    spec_of.CanLinkSpec: _look_can,
+    spec_of.ModbusTcpLinkSpec: _look_modbus,
+    spec_of.ModbusRtuLinkSpec: _look_modbus,
+    spec_of.SshLinkSpec: _look_ssh,
+    spec_of.NetworkLinkSpec: _look_network,
+}
+
