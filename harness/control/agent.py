@@ -1,8 +1,8 @@
 """Client of the bench agent inside an emulated device: entropy, clock, sync, weaknesses.
 
 The agent sits on a virtio-serial port that exists on the emulator only. One request is one line, its answer
-is one line: `ping` → `pong`, `weaknesses` → `weaknesses: A,B`, `reseed HEX`, `clock SECONDS` and `sync` →
-`ok`; or `error`. The device's own functions are never used for this.
+is one line: `ping` → `pong`, `weaknesses` → `weaknesses: A,B` (`-` for none), `reseed HEX`, `clock SECONDS`
+and `sync` → `ok`; or `error`. The device's own functions are never used for this.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class BenchAgent:
 
     def weaknesses(self) -> frozenset[str]:
         """The weaknesses that are switched on, as the device itself has them."""
-        return frozenset(filter(None, self._ask("weaknesses", "weaknesses:").strip().split(",")))
+        listed = self._ask("weaknesses", "weaknesses:").strip().split(",")
+        return frozenset(listed) - {"", "-"}
 
     def reseed(self) -> None:
         """Fresh entropy: clones of one template must not share their random numbers."""

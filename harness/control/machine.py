@@ -14,7 +14,10 @@ from types import MappingProxyType
 
 from harness.errors import ControlFault, UsageError
 
-__all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
+__all__ = ["NO_WEAKNESS", "MachineFiles", "QemuMachine", "Ram", "load_machine"]
+
+NO_WEAKNESS = "-"
+"""Stands for the empty set, on the command line and in the agent's answer."""
 
 _VERSION_S = 10.0
 _BUILD_HINT = "build the firmware fixture first: make firmware"
@@ -39,8 +42,8 @@ class QemuMachine:
     `args` say what the hardware is (`-M`, `-cpu`, every `-device`), with names in braces for the bench's end:
     `{LINK_chardev}` for each link (`-serial chardev:{console_chardev}`), `{netdev}`, `{weaknesses}`, and
     `{NAME}` for each of the `images`. The image `disk` is a self-contained qcow2 that is never written to.
-    An option that holds `{weaknesses}` is left out when there are none. `agent` names the link of the bench
-    agent, None where there is none.
+    `{weaknesses}` is `-` when there are none, because QEMU refuses an empty fw_cfg item. `agent` names the
+    link of the bench agent, None where there is none.
     """
 
     binary: str
@@ -82,8 +85,8 @@ class QemuMachine:
         if unknown := sorted(wanted - known):
             raise UsageError(f"the machine's arguments name {unknown}, which nothing fills in")
         for weakness in self.weaknesses:
-            if "," in weakness or not weakness:
-                raise UsageError(f"weakness name {weakness!r}: not empty, and without a comma")
+            if "," in weakness or weakness in ("", NO_WEAKNESS):
+                raise UsageError(f"weakness name {weakness!r}: not empty, not '-', and without a comma")
 
     def version(self) -> str:
         """The emulator's own version line.
@@ -112,7 +115,7 @@ class QemuMachine:
         """The argv of one paused QEMU process on `files`; its monitor is descriptor 3."""
         values = {name: _escaped(path) for name, path in files.images.items()}
         values |= {f"{link}_chardev": link for link in self.links}
-        values |= {"netdev": "net0", "weaknesses": ",,".join(sorted(self.weaknesses))}
+        values |= {"netdev": "net0", "weaknesses": ",,".join(sorted(self.weaknesses)) or NO_WEAKNESS}
         ours = ["-accel", self.accel, "-m", str(self.memory_mib), "-S"]
         ours += ["-nodefaults", "-no-user-config", "-display", "none"]
         ours += ["-action", "shutdown=pause"]  # a guest that switches itself off stays visible
@@ -124,15 +127,7 @@ class QemuMachine:
             ours += ["-chardev", f"socket,id={link},path={_escaped(files.run_dir / link)},server=on,wait=off"]
         if files.incoming:
             ours += ["-incoming", "defer"]
-        return [self.binary, *ours, *(_PLACEHOLDER.sub(lambda m: values[m[1]], each) for each in self._given())]
-
-    def _given(self) -> list[str]:
-        """`args`, without the option that would carry an empty set."""
-        given = list(self.args)
-        if not self.weaknesses:
-            for at in [at for at, each in enumerate(given) if "{weaknesses}" in each]:
-                given[at - 1 : at + 1] = []
-        return given
+        return [self.binary, *ours, *(_PLACEHOLDER.sub(lambda m: values[m[1]], each) for each in self.args)]
 
     def _memory(self, files: MachineFiles) -> str:
         if files.ram is Ram.ANONYMOUS or files.ram_file is None:
