@@ -18,7 +18,7 @@ DEVICE_MODULES = ("virtio_net", "kvaser_pci", "can-raw", "can-isotp", "qemu_fw_c
 """Loaded by the pump's own start script."""
 APPLETS = (
     "sh", "init", "mount", "umount", "mkdir", "insmod", "cat", "echo", "sed", "seq", "sleep", "sysctl", "hostname",
-    "hwclock", "chown", "chmod", "true", "false",
+    "hwclock", "stty", "chown", "chmod", "true", "false",
 )  # fmt: skip
 INITRD_APPLETS = ("sh", "mount", "umount", "insmod", "sed", "switch_root")
 DEBIAN_PROGRAMS = {"bin/ip": "sbin/ip", "usr/bin/fw_setenv": "usr/bin/fw_setenv", "usr/bin/fw_printenv": "usr/bin/fw_printenv"}
