@@ -100,6 +100,8 @@ def agent_answer(pump: Pump, line: str, *, lie_file: Path | None) -> str:
             return "pong"
         case ["weaknesses"]:
             return "weaknesses: " + (",".join(sorted(pump.weaknesses)) or "-")
+        case ["sync"]:
+            pump.sync()
         case ["reseed", seed]:
             pump.rng.seed(seed)
         case ["clock", moment] if moment.replace(".", "", 1).isdigit():

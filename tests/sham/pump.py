@@ -163,6 +163,10 @@ class Pump:
         self._data = Data(path=self._data.path)
         self._start("power-on")
 
+    def sync(self) -> None:
+        """Write the data partition."""
+        self._data.save()
+
     def run(self) -> None:
         """Begin the beat of 0.1 s, on an absolute schedule."""
         self._next = self._loop.time()
