@@ -1,0 +1,261 @@
+"""What a report says of a testcase: its title, description, labels and links, from plain facts.
+
+The facts come from the testcase itself while it runs, or from the journal for one that never ran.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from harness.clauses.model import Clause, Confidence, CrossLink, Document, Registry, Tag
+from harness.clean import show_text
+from harness.report.reading import CaseRecord, RunRecord
+from harness.rig.baseline import BASELINE
+from harness.rig.loading import Rig
+from harness.testcase import Meta
+
+__all__ = [
+    "CLAUSE",
+    "CONFIDENCE",
+    "GUIDELINE",
+    "NODEID",
+    "Claimed",
+    "Facts",
+    "clause_name",
+    "description",
+    "document_name",
+    "facts_of_meta",
+    "facts_of_record",
+    "labels",
+    "links",
+    "line",
+    "title",
+]
+
+GUIDELINE, CLAUSE, NODEID = "guideline", "clause", "nodeid"
+"""Names of the labels the report's tree is made from, and of the one that leads back to the journal."""
+
+CONFIDENCE = {Confidence.HIGH: "high", Confidence.MEDIUM: "medium", Confidence.LOW: "low", None: "not rated"}
+
+#: One-line labels are longer than this only by mistake or malice.
+LABEL_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim a testcase is about, and who says so."""
+
+    id: str
+    source: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a testcase. Empty where the journal of a run that ended early has no more."""
+
+    nodeid: str
+    id: str = ""
+    title: str = ""
+    version: int = 0
+    tags: tuple[Tag, ...] = ()
+    protects: str = ""
+    phase: str = ""
+    method: str = ""
+    threat: str = ""
+    severity: str = ""
+    hardware: str = ""
+    unqualified: bool = False
+    effects: tuple[str, ...] = ()
+    claims: tuple[Claimed, ...] = ()
+    requirements: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    rig: str = ""
+    grade: str = ""
+
+    @property
+    def indicative(self) -> bool:
+        """Whether the result needs real hardware to be more than a hint."""
+        return bool(self.hardware) and self.grade == "emulated"
+
+
+def facts_of_meta(nodeid: str, meta: Meta, *, rig: Rig, claims: Iterable[str]) -> Facts:
+    """Gather the facts of a testcase about to run."""
+    known = {claim_id: rig.device.claims.get(claim_id) or BASELINE.get(claim_id) for claim_id in claims}
+    found = [claim for claim in known.values() if claim]
+    return Facts(
+        nodeid=nodeid,
+        id=meta.id,
+        title=meta.title,
+        version=meta.version,
+        tags=meta.tags,
+        protects=meta.about.property,
+        phase=meta.about.phase,
+        method=meta.about.method,
+        threat=meta.about.threat,
+        severity=meta.severity,
+        hardware=meta.hardware,
+        unqualified=meta.unqualified,
+        effects=tuple(sorted(effect.value for effect in meta.effects)),
+        claims=tuple(
+            Claimed(claim_id, str(claim.source), claim.status.value) if claim else Claimed(claim_id)
+            for claim_id, claim in known.items()
+        ),
+        requirements=tuple(sorted({name for claim in found for name in claim.requirements})),
+        risks=tuple(sorted({name for claim in found for name in claim.risks})),
+        rig=rig.file.rig,
+        grade=rig.file.item.grade.value,
+    )
+
+
+def facts_of_record(case: CaseRecord, run: RunRecord) -> Facts:
+    """Gather the facts of a testcase from the journal."""
+    about = case.about
+    sources = {check.claim: (check.source, check.status) for check in case.checks if check.claim}
+    names = dict.fromkeys((*case.claims, *sources))
+    return Facts(
+        nodeid=case.nodeid,
+        id=case.id,
+        title=case.title,
+        version=case.version,
+        tags=case.tags,
+        protects=about.get("property", ""),
+        phase=about.get("phase", ""),
+        method=about.get("method", ""),
+        threat=about.get("threat", ""),
+        severity=about.get("severity", ""),
+        hardware=about.get("hardware", ""),
+        unqualified=about.get("unqualified", False),
+        effects=tuple(about.get("effects", ())),
+        claims=tuple(Claimed(name, *sources.get(name, ("", ""))) for name in names),
+        requirements=case.requirements,
+        risks=case.risks,
+        rig=run.rig.get("rig", ""),
+        grade=run.rig.get("grade", ""),
+    )
+
+
+def line(text: str, limit: int = LABEL_LIMIT) -> str:
+    """Return `text` cleaned and on one line."""
+    return " ".join(show_text(text, limit=limit).split())
+
+
+def title(facts: Facts) -> str:
+    """Testcase id, instance and title: what the report's tree shows."""
+    if not facts.id:
+        return line(facts.nodeid)
+    _, bracket, instance = facts.nodeid.partition("[")
+    instance = instance.removesuffix("]") if bracket else ""
+    where = f" [{instance}]" if instance and instance != "not-applicable" else ""
+    return line(f"{facts.id}{where}: {facts.title}")
+
+
+def document_name(document: Document) -> str:
+    """A guideline as the report's tree names it: id, title, status, and who numbered it."""
+    status = {"in-use": "in use"}.get(document.status, document.status)
+    heir = f", superseded by {document.superseded_by}" if document.superseded_by else ""
+    return line(f"{document.id} · {document.title} ({status}{heir})")
+
+
+def clause_name(clause: Clause) -> str:
+    """A clause as the report's tree names it: id, and title in English and the language of the document."""
+    native = clause.title_zh or clause.title_fr
+    return line(f"{clause.id} · {clause.title}" + (f" · {native}" if native else ""))
+
+
+def labels(facts: Facts, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of every label. A clause label names its guideline too: see `harness.report.tree`."""
+    for tag in facts.tags:
+        clause = registry.clause(tag.clause_id)
+        yield CLAUSE, clause_name(clause)
+        yield "strength", f"{tag.clause_id} {tag.strength}"
+    for document_id in dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags):
+        yield GUIDELINE, document_name(registry.document(document_id))
+    for link in _derived(facts, registry):
+        yield "derived clause", line(f"{link.target} (confidence {CONFIDENCE[link.confidence]}, from {link.clause})")
+    single = {
+        "testcase": f"{facts.id} version {facts.version}" if facts.id else "",
+        "property": facts.protects,
+        "life-cycle phase": facts.phase,
+        "method": facts.method,
+        "threat": facts.threat,
+        "severity": facts.severity,
+        "item grade": facts.grade + (" (indicative: needs real hardware)" if facts.indicative else ""),
+        "rig": facts.rig,
+        NODEID: facts.nodeid,
+    }
+    yield from ((name, line(value)) for name, value in single.items() if value)
+    for claim in facts.claims:
+        yield "claim", line(claim.id + (f" ({claim.source}; {claim.status})" if claim.source else ""))
+    yield from (("requirement", line(name)) for name in facts.requirements)
+    yield from (("risk", line(name)) for name in facts.risks)
+    yield from (("effect", line(name)) for name in facts.effects)
+    if facts.unqualified:
+        yield "tag", "unqualified"
+    if facts.indicative:
+        yield "tag", "indicative"
+
+
+def links(facts: Facts, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Yield (URL, name) of the sources the guidelines were read from."""
+    for document_id in dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags):
+        for key in registry.document(document_id).provenance:
+            source = registry.provenance[key]
+            for url in source.urls[:1]:
+                yield url, line(f"{document_id} ({source.quality})", 120)
+
+
+def description(facts: Facts, registry: Registry) -> str:
+    """Say in Markdown what the testcase shows, for whom, and on whose word."""
+    out = [_md(facts.title), ""]
+    if facts.tags:
+        out.append("**Clauses**\n")
+        for tag in facts.tags:
+            clause = registry.clause(tag.clause_id)
+            note = registry.document(clause.document).numbering_note
+            text = f": {clause.paraphrase}" if clause.paraphrase else ""
+            out.append(f"- {_md(clause_name(clause))} — *{tag.strength}*{_md(text)}{f' ({note})' if note else ''}")
+        for link in _derived(facts, registry):
+            out.append(
+                f"- {_md(link.target)} — *derived* from {_md(link.clause)}, confidence {CONFIDENCE[link.confidence]}"
+            )
+        out.append("")
+    if facts.claims:
+        out.append("**Claims**\n")
+        for claim in facts.claims:
+            out.append(f"- {_md(claim.id)}" + (f" — {_md(claim.source)} ({claim.status})" if claim.source else ""))
+        out.append("")
+    if facts.requirements or facts.risks:
+        out.append(
+            f"Requirements: {_md(', '.join(facts.requirements) or 'none named')}; "
+            f"risks: {_md(', '.join(facts.risks) or 'none named')}.\n"
+        )
+    if facts.indicative:
+        out.append(f"On an emulated item this result is **indicative** only: {_md(facts.hardware)}.\n")
+    if facts.unqualified:
+        out.append("**Unqualified**: no fixture weakness exists yet that this testcase is known to catch.\n")
+    return "\n".join(out).strip()
+
+
+def _derived(facts: Facts, registry: Registry) -> Iterator[CrossLink]:
+    """The surest link to each clause the cross-walk leads to and the testcase is not tagged with."""
+    own = {tag.clause_id for tag in facts.tags}
+    rank = [Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW, None]
+    best: dict[str, CrossLink] = {}
+    for tag in facts.tags:
+        for link in registry.derived(tag.clause_id, method=facts.method or None):
+            if not link.catalogued or link.target in own or registry.clause(link.target).kind == "phase":
+                continue
+            known = best.get(link.target)
+            if known is None or rank.index(link.confidence) < rank.index(known.confidence):
+                best[link.target] = link
+    yield from best.values()
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#+|~!-])")
+
+
+def _md(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", " ".join(show_text(text, limit=1000).split()))
