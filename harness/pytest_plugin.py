@@ -164,15 +164,17 @@ class RunPlugin:
             self.left_out.setdefault(item.nodeid, "deselected")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Record the plan (without xdist)."""
-        if session.config.option.collectonly or self.is_worker or _distributed(session.config):
+        """Record the plan; with xdist each worker records what it knows of the testcases."""
+        if session.config.option.collectonly or _distributed(session.config):
             return
-        self._plan([item.nodeid for item in session.items if meta_of(item)])
+        about = {item.nodeid: meta for item in session.items if (meta := meta_of(item))}
+        self._plan(list(about), about)
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Record the plan (with xdist): every worker has collected the same."""
         if not self.planned:
-            self._plan(list(ids))
+            self._plan(list(ids), {})
 
     # Running
 
@@ -283,10 +285,6 @@ class RunPlugin:
             )
         return report
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_exception_interact(self, call: pytest.CallInfo[Any]) -> None:
-        """Nothing to add; here so that debuggers find the place."""
-
     # Main process: results and summary
 
     @pytest.hookimpl(tryfirst=True)
@@ -310,18 +308,21 @@ class RunPlugin:
         self.results[report.nodeid] = (verdict, data["reason"])
         self._run().journal.write("result", testcase=report.nodeid, verdict=verdict.value, reason=data["reason"])
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker where the run lives."""
         if not self.rig.cloneable:
             raise pytest.UsageError(f"rig {self.rig.file.rig!r} has one device: -n cannot be used with it")
         node.workerinput["proofrig_run_dir"] = str(self.run_dir)
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Record the last hash of a worker's journal."""
         end = getattr(node, "workeroutput", {}).get("proofrig")
         if end:
             self._run().journal.write("worker.end", **end)
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """A testcase whose worker died was not run to an end."""
         report.proofrig = {  # type: ignore[attr-defined]
@@ -394,10 +395,10 @@ class RunPlugin:
             )
         return self.run
 
-    def _plan(self, nodeids: list[str]) -> None:
+    def _plan(self, nodeids: list[str], about: dict[str, Meta]) -> None:
         self.planned = nodeids
         run = self._run()
-        run.plan(nodeids)
+        run.plan(nodeids, about)
         if self.left_out:
             run.journal.write("deselected", testcases=self.left_out)
 

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,7 +107,7 @@ class Run:
             title=meta.title,
             version=meta.version,
             id=meta.id,
-            clauses=[{"clause": tag.clause_id, "strength": tag.strength.value} for tag in meta.tags],
+            clauses=_clauses(meta),
             claims=list(claims),
             requirements=sorted({r for claim in known for r in claim.requirements}),
             risks=sorted({r for claim in known for r in claim.risks}),
@@ -116,16 +116,24 @@ class Run:
         )
         return Case(self.bench, nodeid=nodeid, meta=meta, attempt=attempt, observer=observer() if observer else None)
 
-    def plan(self, nodeids: Sequence[str]) -> None:
-        """Record what is going to be run."""
+    def plan(self, nodeids: Sequence[str], about: Mapping[str, Meta]) -> None:
+        """Record what is going to be run; `about` says what each testcase says of itself, where it is known."""
         digest = hashlib.sha256(json.dumps(list(nodeids)).encode()).hexdigest()
-        self.journal.write("plan", plan_sha256=digest, testcases=list(nodeids))
+        known = {
+            nodeid: {"id": meta.id, "title": meta.title, "version": meta.version, "clauses": _clauses(meta)}
+            for nodeid, meta in about.items()
+        }
+        self.journal.write("plan", plan_sha256=digest, testcases=list(nodeids), about=known)
 
     def close(self) -> None:
         """Let go of the bench; the journal stays open for its last lines."""
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()
+
+
+def _clauses(meta: Meta) -> list[dict[str, str]]:
+    return [{"clause": tag.clause_id, "strength": tag.strength.value} for tag in meta.tags]
 
 
 def _versions() -> dict[str, str]:

@@ -139,6 +139,10 @@ def testcase(
     return pytest.mark.testcase(meta)
 
 
+# pytest would collect the decorator itself wherever a testcase imports it.
+testcase.__test__ = False  # type: ignore[attr-defined]
+
+
 def each(names: str, source: Callable[[DeviceFile], Iterable[Instance]]) -> Callable[[F], F]:
     """Run a testcase for each instance `source` finds in the device file.
 

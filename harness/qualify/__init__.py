@@ -1,0 +1,1 @@
+"""Qualification: the proof that the harness works. Weaknesses and liars × testcases."""

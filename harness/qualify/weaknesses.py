@@ -1,0 +1,43 @@
+"""The weakness catalogue of a firmware fixture: which flaw must make which testcases FAIL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+
+from harness.errors import UsageError
+from harness.rig.claims import Strict
+
+__all__ = ["Weakness", "load_weaknesses"]
+
+
+class Weakness(Strict):
+    """A flaw put on purpose into a firmware fixture."""
+
+    name: str
+    description: str
+    section: str = Field(description="Section of the interface specification that it breaks")
+    fails: tuple[str, ...] = Field(description="Testcases that must FAIL: `ID[instance]`, or `ID` for all instances")
+
+
+class _Catalogue(Strict):
+    weaknesses: tuple[Weakness, ...]
+
+
+def load_weaknesses(path: Path) -> tuple[Weakness, ...]:
+    """Read a weakness catalogue.
+
+    Raises:
+        UsageError: it is missing or breaks its model.
+    """
+    try:
+        data = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return _Catalogue.model_validate(data).weaknesses
+    except OSError as error:
+        raise UsageError(f"no weakness catalogue: {error.strerror}", where=str(path)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        raise UsageError(str(first["msg"]), where=where) from error
