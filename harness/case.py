@@ -305,7 +305,7 @@ class Case:
         passed = now.uptime - before.uptime
         how = f"uptime {now.uptime:.3f} s, {passed:.3f} s after the last, between {low:.3f} and {high:.3f} s measured"
         self._write("alive", surface=surface, seen=True, how=how)
-        if passed < 0 and any(IncidentKind.DEATH in e.kinds for e in self._exemptions):
+        if passed < 0 and self._restart_expected():
             return
         if passed < 0 and now.uptime <= high + slack:
             # The clock started again during the attack.
@@ -315,6 +315,13 @@ class Case:
             )
         elif not low - slack <= passed <= high + slack:
             raise Undecided(f"{surface} answers stale: {how}")
+
+    def _restart_expected(self) -> bool:
+        for exemption in self._exemptions:
+            if IncidentKind.RESTART in exemption.kinds:
+                exemption.seen.add(IncidentKind.RESTART)
+                return True
+        return any(IncidentKind.DEATH in exemption.kinds for exemption in self._exemptions)
 
     def _recovery(self, surface: str) -> float:
         claims = self.bench.rig.device.claims_of(AvailabilityClaim, surface=surface)
@@ -374,7 +381,8 @@ class Case:
         return False
 
     def _ask_control(self) -> None:
-        allowed = any(IncidentKind.DEATH in exemption.kinds for exemption in self._exemptions)
+        restarts = {IncidentKind.DEATH, IncidentKind.RESTART}
+        allowed = any(restarts & exemption.kinds for exemption in self._exemptions)
         for event in self.bench.control.events[self._events_before :]:
             self.bench.journal.write(
                 "event", source="control", event=event.kind.value, asked=event.asked, testcase=self.nodeid

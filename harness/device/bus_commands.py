@@ -83,21 +83,46 @@ class BusCommandSurface(Surface):
         return outcome
 
     def contrast(self) -> Outcome[object]:
-        """Send the clock command with a wrong authenticator."""
-        command = self.command(self.spec.clock)
-        if isinstance(command, NoAnswer):
-            return command
-        wrong = bytes(byte ^ 0x5A for byte in command.authenticator)
-        return self.send(
-            Command(command.opcode, command.argument, command.counter, wrong), operation="wrong authenticator"
-        )
+        """Send a right command with an opcode the device does not have.
+
+        It says nothing about authentication: a device that checks none is alive all the same.
+        """
+        right = self.command(self.spec.clock)
+        if isinstance(right, NoAnswer):
+            return right
+        unknown = self.unknown_opcodes()[-1]
+        return self.send(self.sign(unknown, 0, counter=right.counter), operation="unknown opcode")
+
+    def wait_status(self, *, timeout: float) -> bool:
+        """Wait for any of the device's own periodic frames from now on; False after `timeout` seconds without."""
+        own = self.own_ids() - {self.spec.answer_id}
+        return self.wiring.can(self.spec.link).wait_for(lambda f: f.can_id in own, timeout=timeout) is not None
+
+    def own_ids(self) -> set[int]:
+        """Return the identifiers the device itself sends, as far as they belong to commands and status."""
+        return {i for i in self.spec.known_ids if i not in self.spec.listens} | {self.spec.answer_id}
+
+    def unknown_opcodes(self) -> list[int]:
+        """Return every opcode the device does not declare, in order."""
+        return sorted(set(range(256)) - set(self.spec.opcodes.values()))
+
+    @property
+    def session(self) -> bytes:
+        """The device's session as last used for a command; empty before the first."""
+        return self._last_session
 
     def _session(self) -> bytes | None:
         can = self.wiring.can(self.spec.link)
-        seen = [frame for frame in can.history(0) if frame.can_id == self.spec.session_id]
+        since = time.monotonic_ns() - int(self.SESSION_WITHIN * 1e9)
+
+        def announces(frame: CanFrame) -> bool:
+            return frame.can_id == self.spec.session_id and not (frame.extended or frame.remote or frame.error)
+
+        # The newest counts: the device may have begun another session just now.
+        seen = [frame.data for frame in can.history(since) if announces(frame)]
         if seen:
-            return seen[-1].data
-        frame = can.wait_for(lambda f: f.can_id == self.spec.session_id, timeout=self.SESSION_WITHIN)
+            return seen[-1]
+        frame = can.wait_for(announces, timeout=self.SESSION_WITHIN)
         return None if frame is None else frame.data
 
     def _send(self, command: Command) -> Outcome[int]:
@@ -107,7 +132,11 @@ class BusCommandSurface(Surface):
         can.send(CanFrame(can_id=self.spec.command_id, data=payload))
         head = bytes([command.opcode]), command.counter.to_bytes(2)
         answer = can.wait_for(
-            lambda f: f.can_id == self.spec.answer_id and (f.data[:1], f.data[2:4]) == head,
+            lambda f: (
+                f.can_id == self.spec.answer_id
+                and not (f.extended or f.remote or f.error)
+                and (f.data[:1], f.data[2:4]) == head
+            ),
             timeout=self.wiring.answer_within,
             since_ns=since,
         )

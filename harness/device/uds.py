@@ -31,11 +31,39 @@ class UdsSurface(Surface):
         super().__init__(name, wiring)
         self.spec = spec
 
-    def request(self, payload: bytes, *, operation: str = "request") -> Outcome[bytes]:
-        """Send a request; accepted with the data after the service byte, refused with the negative response code."""
+    def request(self, payload: bytes, *, operation: str = "request", recorded: bool = True) -> Outcome[bytes]:
+        """Send a request; accepted with the data after the service byte, refused with the negative response code.
+
+        A sweep may leave single requests unrecorded as operations: the capture of the link has them all.
+        """
         outcome = self._request(payload)
-        self._seen(operation, outcome)
+        if recorded:
+            self._seen(operation, outcome)
         return outcome
+
+    def read_identifier(self, identifier: int, *, recorded: bool = True) -> Outcome[bytes]:
+        """Read any data identifier; accepted with its data."""
+        number = identifier.to_bytes(2)
+        outcome = self.request(bytes([READ_DATA]) + number, operation=f"read 0x{identifier:04X}", recorded=recorded)
+        if isinstance(outcome, Accepted):
+            if outcome.value[:2] != number or len(outcome.value) < 3:
+                return Unintelligible("no data of that identifier", sent=outcome.sent, received=outcome.received)
+            return Accepted(outcome.value[2:], sent=outcome.sent, received=outcome.received)
+        return outcome
+
+    def reset(self) -> Outcome[bytes]:
+        """Ask for the declared reset."""
+        if self.spec.reset is None:
+            raise UsageError(f"surface {self.name} declares no reset", hint="add surfaces.….reset")
+        return self.request(bytes([ECU_RESET, self.spec.reset]), operation="reset")
+
+    def unlock(self) -> Outcome[bytes]:
+        """Enter the session of security access, ask for a seed and send the right key."""
+        entered = self.enter(self._security().session)
+        if not isinstance(entered, Accepted):
+            return entered
+        seed = self.seed()
+        return self.send_key(self.right_key(seed.value)) if isinstance(seed, Accepted) else seed
 
     def enter(self, session: str) -> Outcome[bytes]:
         """Enter a declared diagnostic session."""
@@ -65,20 +93,17 @@ class UdsSurface(Surface):
         identifier = self.spec.identifiers.get(field)
         if identifier is None:
             raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
-        outcome = self.request(bytes([READ_DATA]) + identifier.id.to_bytes(2), operation=f"read {field}")
+        outcome = self.read_identifier(identifier.id)
         if not isinstance(outcome, Accepted):
             return outcome
-        if outcome.value[:2] != identifier.id.to_bytes(2):
-            return Unintelligible("another identifier answered", sent=outcome.sent, received=outcome.received)
-        value = decode_value(outcome.value[2:], identifier.type, identifier.scale)
+        value = decode_value(outcome.value, identifier.type, identifier.scale)
         if value is None:
             return Unintelligible(f"not {identifier.type}", sent=outcome.sent, received=outcome.received)
-        return Accepted(float(value) if identifier.type[0] == "u" else value, outcome.sent, outcome.received)
+        return Accepted(value, sent=outcome.sent, received=outcome.received)
 
     def contrast(self) -> Outcome[object]:
         """Read an identifier the device does not have."""
-        payload = bytes([READ_DATA]) + self.spec.unknown_identifier.to_bytes(2)
-        return self.request(payload, operation="read unknown identifier")
+        return self.read_identifier(self.spec.unknown_identifier)
 
     def _security(self) -> spec_of.UdsSecurity:
         if self.spec.security is None:

@@ -59,6 +59,7 @@ class IsoTpLink:
         self._give_up_sending = threading.Event()
         self._sending: isotp.TransportLayer.SendRequest | None = None
         self._turn = threading.Lock()
+        self._may_wait = True
         mode = isotp.AddressingMode.Normal_29bits if extended else isotp.AddressingMode.Normal_11bits
         self._logic = isotp.TransportLayerLogic(
             rxfn=self._next_frame,
@@ -153,6 +154,7 @@ class IsoTpLink:
     def _run(self) -> None:
         while not self._closing.is_set():
             delay = self._logic.next_cf_delay() if self._logic.is_tx_transmitting_cf() else None
+            self._may_wait = True
             try:
                 self._logic.process(rx_timeout=_SLICE if delay is None else min(_SLICE, delay))
             except BenchFault as fault:
@@ -171,10 +173,13 @@ class IsoTpLink:
             self._changed.notify_all()
 
     def _next_frame(self, timeout: float) -> isotp.CanMessage | None:
+        # can-isotp reads until nothing is left before it hands a message over: only the first read of a turn waits.
         try:
-            return self._frames.get(timeout=max(0.0, timeout))
+            message = self._frames.get(timeout=timeout if self._may_wait and timeout > 0 else 0.0)
         except queue.Empty:
             return None
+        self._may_wait = message is None
+        return message
 
     def _send_frame(self, message: isotp.CanMessage) -> None:
         self._can.send(

@@ -12,6 +12,7 @@ __all__ = [
     "Account",
     "Action",
     "BusCommandSurface",
+    "BusEffect",
     "DeviceFile",
     "DialogueSurface",
     "FieldCodec",
@@ -100,6 +101,7 @@ class ModbusSurface(Strict):
 
     type: Literal["modbus"] = "modbus"
     link: str
+    framing: Literal["tcp", "rtu"] = "tcp"
     unit: int = Field(default=1, ge=0, le=255)
     registers: dict[str, Register]
     fields: dict[str, str] = Field(description="Field of the device → register name")
@@ -138,6 +140,17 @@ class UdsSurface(Strict):
     reset: int | None = Field(default=None, description="Sub-function of ECU reset that restarts the application")
 
 
+class BusEffect(Strict):
+    """A command whose effect can be read back on another surface, and undone."""
+
+    opcode: str
+    argument: int = Field(description="An argument that changes the baseline")
+    other: int = Field(description="Another one")
+    surface: str = Field(description="Surface on which the effect is read back")
+    field: str
+    scale: float = Field(default=1.0, description="What the argument is multiplied with to give the field")
+
+
 class BusCommandSurface(Strict):
     """Authenticated 8-byte commands on CAN: opcode u8, argument u16, counter u16, 3 bytes of AES-CMAC.
 
@@ -155,8 +168,10 @@ class BusCommandSurface(Strict):
     refusals: dict[int, str] = Field(description="Result code → reason")
     clock: str = Field(description="Opcode name that answers the uptime")
     clock_scale: float = 0.001
-    harmless: str = Field(description="Opcode name whose effect can be read back and undone")
+    harmless: BusEffect
+    ranges: dict[str, tuple[int, int]] = Field(default={}, description="Opcode name → lowest and highest argument")
     known_ids: tuple[int, ...] = Field(description="Every identifier the device sends or listens to")
+    listens: tuple[int, ...] = Field(description="Those of them it listens to")
 
 
 SurfaceSpec = Annotated[

@@ -18,6 +18,8 @@ class IncidentKind(StrEnum):
     """The heartbeat came late or stopped."""
     LIMIT = "limit"
     """The essential performance left its limit."""
+    RESTART = "restart"
+    """The device's clock started again; seen by the proof of life at the end, not by a watch."""
 
 
 @dataclass(frozen=True, slots=True)
