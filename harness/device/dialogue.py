@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Iterator, TypeVar
+from dataclasses import dataclass
 
+from harness.device.conversation import Answer, Conversation, compiled
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.device.surface import Clock, Surface, Wiring
 from harness.device.values import Value
 from harness.errors import UsageError
 from harness.links.base import PeerClosed
-from harness.links.stream import Match, StreamLink
+from harness.links.stream import StreamLink
 from harness.rig import device_file as spec_of
 
-__all__ = ["Answer", "DialogueSession", "DialogueSurface"]
+__all__ = ["Answer", "DialogueSession", "DialogueSurface", "LoggedOff"]
 
-#: Longest answer looked at, bytes: a hostile device may talk for ever.
-ANSWER_LIMIT = 256 * 1024
-
-T = TypeVar("T")
+#: Uncertainty of an instant read from the bench's clock, seconds: scheduling of the reader.
+TICK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command answered: `name: value` lines in order, and the whole text between echo and prompt."""
+class LoggedOff:
+    """A log-off by the device: seconds after the last input, and how exactly the bench knows."""
 
-    lines: tuple[tuple[str, str], ...]
-    text: bytes
-
-    def get(self, name: str) -> str | None:
-        """Return the first value of that name."""
-        return next((value for key, value in self.lines if key == name), None)
-
-    def all(self, name: str) -> list[str]:
-        """Return every value of that name, in order."""
-        return [value for key, value in self.lines if key == name]
-
-
-def _compile(pattern: str) -> re.Pattern[bytes]:
-    return re.compile(pattern.encode())
+    seconds: float
+    uncertainty: float
 
 
 class DialogueSession:
@@ -52,7 +38,9 @@ class DialogueSession:
         self.surface = surface
         self.account = account
         self._stream = stream
-        self.last_input = time.monotonic()
+        self._since = stream.mark()
+        # When the device saw the last input lies between these two instants.
+        self._input_sent = self._input_answered = time.monotonic()
 
     def do(self, action: str, *args: str) -> Outcome[Answer]:
         """Carry out a declared action with `args` (its declared harmless ones when none are given).
@@ -69,15 +57,36 @@ class DialogueSession:
 
     def send_line(self, line: str, *, operation: str = "line") -> Outcome[Answer]:
         """Send any line and wait for the prompt."""
-        outcome = self.surface.exchange(self._stream, line.encode("utf-8", errors="surrogateescape"))
-        self.last_input = time.monotonic()
+        return self.send_bytes(line.encode("utf-8", errors="surrogateescape"), operation=operation)
+
+    def send_bytes(self, line: bytes, *, operation: str = "bytes") -> Outcome[Answer]:
+        """Send any bytes as a line and wait for the prompt."""
+        self._since = self._stream.mark()
+        self._input_sent = time.monotonic()
+        outcome = self.surface.conversation.exchange(self._stream, line)
+        self._input_answered = time.monotonic()
         self.surface.observe(operation, outcome)
         return outcome
+
+    def poke(self, data: bytes, *, send_break: bool = False, operation: str = "bytes") -> Outcome[bytes]:
+        """Send raw bytes, or a break, without waiting for an answer; then end the line and look for the prompt.
+
+        Accepted with all that came when the session's prompt stands again.
+        """
+        outcome = self.surface.conversation.poke(self._stream, data, send_break=send_break, inside=True)
+        self._input_sent = self._input_answered = time.monotonic()
+        self.surface.observe(operation, outcome)
+        return outcome
+
+    @property
+    def can_break(self) -> bool:
+        """Whether the link can send a break."""
+        return self._stream.can_break
 
     def log_out(self) -> Outcome[None]:
         """End the session in the declared way and wait until it is over."""
         spec = self.surface.spec
-        outcome = self.surface.leave(self._stream)
+        outcome = self.surface.conversation.leave(self._stream)
         self.wiring.close_stream(spec.link, self._stream)
         self.surface.observe("log out", outcome)
         return outcome
@@ -86,15 +95,26 @@ class DialogueSession:
         """Give the stream back without logging out, as a user who walks away."""
         self.wiring.close_stream(self.surface.spec.link, self._stream)
 
-    def wait_logged_off(self, *, timeout: float) -> float | None:
-        """Wait for the device to log the session off by itself; return seconds since the last input, or None."""
-        mark = self._stream.mark()
-        pattern = _compile(self.surface.spec.login.logged_off_when)
+    def wait_logged_off(self, *, timeout: float) -> LoggedOff | None:
+        """Wait for the device to log the session off by itself, counted from the last input; None when it does not."""
+        pattern = compiled(self.surface.spec.login.logged_off_when)
+        left = max(0.0, self._input_answered + timeout - time.monotonic())
         try:
-            match = self._stream.expect(pattern, since=mark, timeout=timeout)
+            match = self._stream.expect(pattern, since=self._since, timeout=left)
         except PeerClosed:
+            match = None
+        if match is None:
             return None
-        return None if match is None else match.at_ns / 1e9 - self.last_input
+        half = (self._input_answered - self._input_sent) / 2
+        return LoggedOff(seconds=match.at_ns / 1e9 - self._input_sent - half, uncertainty=half + TICK)
+
+    def over(self, *, within: float) -> bool:
+        """Say whether the session is at its end: the log-in prompt stands, or the connection is closed."""
+        try:
+            match = self._stream.expect(self.surface.conversation.user_prompt, since=self._since, timeout=within)
+        except PeerClosed:
+            return self.surface.spec.closes
+        return match is not None and not self.surface.spec.closes
 
     @property
     def wiring(self) -> Wiring:
@@ -111,10 +131,7 @@ class DialogueSurface(Surface):
         super().__init__(name, wiring)
         self.spec = spec
         self.accounts = {account: accounts[account] for account in spec.accounts}
-        self._prompt = _compile(spec.prompt)
-        self._user_prompt = _compile(spec.login.user_prompt)
-        self._password_prompt = _compile(spec.login.password_prompt)
-        self._line = _compile("(?m)" + spec.line)
+        self.conversation = Conversation(spec, within=wiring.answer_within)
 
     # Sessions
 
@@ -129,9 +146,19 @@ class DialogueSurface(Surface):
         if isinstance(stream, NoAnswer):
             self._seen(f"log in {user}", stream)
             return stream
-        outcome = self._guard(lambda: self._log_in(stream, user, password))
+        outcome = self.log_in_on(stream, user, password)
         if not isinstance(outcome, Accepted):
             self.wiring.close_stream(self.spec.link, stream)
+        return outcome
+
+    def log_in_on(self, stream: StreamLink, user: str, password: str) -> Outcome[DialogueSession]:
+        """Try to log in on an open stream, which stays open whatever comes of it."""
+        said = self.conversation.log_in(stream, user, password)
+        outcome: Outcome[DialogueSession]
+        if isinstance(said, Accepted):
+            outcome = Accepted(DialogueSession(self, stream, user), sent=said.sent, received=said.received)
+        else:
+            outcome = said
         self._seen(f"log in {user}", outcome)
         return outcome
 
@@ -201,127 +228,6 @@ class DialogueSurface(Surface):
             clock = Clock(uptime=reading.value, asked=asked, answered=answered)
             return Accepted(clock, sent=reading.sent, received=reading.received)
 
-    # The dialogue itself
-
     def observe(self, operation: str, outcome: Outcome[object]) -> None:
         """Record an operation of a session."""
         self._seen(operation, outcome)
-
-    def exchange(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
-        """Send a line in a logged-in session and read up to the prompt."""
-        return self._guard(lambda: self._exchange(stream, line))
-
-    def leave(self, stream: StreamLink) -> Outcome[None]:
-        """Log out and wait for the end of the session."""
-        return self._guard(lambda: self._leave(stream))
-
-    def at_log_in_prompt(self, stream: StreamLink) -> bool:
-        """Wake the dialogue and say whether it stands at the log-in prompt (an open session is left first)."""
-        mark = stream.mark()
-        # A connection greets by itself; a console has to be woken.
-        if self.spec.closes:
-            return stream.expect(self._user_prompt, since=0, timeout=self.wiring.answer_within) is not None
-        stream.send(self.spec.login.wake.encode())
-        either = re.compile(b"|".join(p.pattern for p in (self._user_prompt, self._password_prompt, self._prompt)))
-        found = stream.expect(either, since=mark, timeout=self.wiring.answer_within)
-        if found is None:
-            return False
-        if self._user_prompt.search(found.data):
-            return True
-        if self._prompt.search(found.data):
-            return isinstance(self._leave(stream), Accepted)
-        stream.send(self.spec.login.wake.encode())
-        return stream.expect(self._user_prompt, since=found.end, timeout=self.wiring.answer_within) is not None
-
-    def _log_in(self, stream: StreamLink, user: str, password: str) -> Outcome[DialogueSession]:
-        start = 0 if self.spec.closes else stream.mark()
-        within = self.wiring.answer_within
-        end = self.spec.line_end.encode()
-        if not self.at_log_in_prompt(stream):
-            return _nothing(stream.read_since(start), "no log-in prompt")
-        mark = stream.mark()
-        stream.send(user.encode("utf-8", errors="surrogateescape") + end)
-        asked = stream.expect(self._password_prompt, since=mark, timeout=within)
-        if asked is None:
-            return _nothing(stream.read_since(mark), "no password prompt")
-        mark = stream.mark()
-        secret = password.encode("utf-8", errors="surrogateescape")
-        stream.send(secret + end)
-        login = self.spec.login
-        both = re.compile(b"(?:%b)|(?:%b)" % (self.spec.prompt.encode(), login.user_prompt.encode()))
-        try:
-            settled = stream.expect(both, since=mark, timeout=within + 2)
-        except PeerClosed:
-            settled = None
-        received = stream.read_since(mark)[:ANSWER_LIMIT]
-        sent = user.encode(errors="surrogateescape") + end + secret + end
-        verdicts = {
-            name: _compile(pattern).search(received) is not None
-            for name, pattern in (
-                ("accepted", login.accepted_when),
-                ("refused", login.refused_when),
-                ("locked", login.locked_when),
-            )
-        }
-        at_prompt = settled is not None and self._prompt.search(settled.data) is not None
-        match [name for name, seen in verdicts.items() if seen]:
-            case ["accepted"] if at_prompt:
-                return Accepted(DialogueSession(self, stream, user), sent=sent, received=received)
-            case [("refused" | "locked") as reason] if not at_prompt:
-                return Refused(reason, sent=sent, received=received)
-            case _:
-                return replace(_nothing(received, "log-in neither accepted nor refused"), sent=sent)
-
-    def _exchange(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
-        mark = stream.mark()
-        sent = line + self.spec.line_end.encode()
-        stream.send(sent)
-        found: Match | None = stream.expect(self._prompt, since=mark, timeout=self.wiring.answer_within)
-        received = stream.read_since(mark)[:ANSWER_LIMIT]
-        if found is None:
-            return replace(_nothing(received, "no prompt after the command"), sent=sent)
-        body = received.split(b"\n", 1)[1] if b"\n" in received else b""
-        accepted = _compile(self.spec.accepted_when).search(body)
-        refused = _compile(self.spec.refused_when).search(body)
-        if accepted and not refused:
-            lines = tuple(
-                (match["name"].decode("latin-1"), match["value"].decode("utf-8", errors="backslashreplace"))
-                for match in self._line.finditer(body)
-            )
-            return Accepted(Answer(lines=lines, text=body), sent=sent, received=received)
-        if refused and not accepted:
-            reason = refused.groupdict().get("reason") or b"refused"
-            return Refused(reason.decode("utf-8", errors="backslashreplace"), sent=sent, received=received)
-        return Unintelligible(sent=sent, received=received)
-
-    def _leave(self, stream: StreamLink) -> Outcome[None]:
-        mark = stream.mark()
-        sent = (self.spec.login.log_out + self.spec.line_end).encode()
-        try:
-            stream.send(sent)
-            if self.spec.closes:
-                stream.expect(re.compile(rb"(?!)"), since=mark, timeout=self.wiring.answer_within)
-                return NoAnswer("the connection stays open after log-out", sent=sent)
-            found = stream.expect(self._user_prompt, since=mark, timeout=self.wiring.answer_within)
-        except PeerClosed:
-            if self.spec.closes:
-                return Accepted(None, sent=sent, received=stream.read_since(mark))
-            raise
-        if found is None:
-            return replace(_nothing(stream.read_since(mark), "no log-in prompt after log-out"), sent=sent)
-        return Accepted(None, sent=sent, received=found.data)
-
-    def _guard(self, operation: Callable[[], Outcome[T]]) -> Outcome[T]:
-        """A connection the device closes is an outcome; a cable that goes away is a bench fault."""
-        try:
-            return operation()
-        except PeerClosed:
-            if self.spec.closes:
-                return NoAnswer("the device closed the connection")
-            raise
-
-
-def _nothing(received: bytes, reason: str) -> NoAnswer | Unintelligible:
-    if not received:
-        return NoAnswer(reason)
-    return Unintelligible(reason, received=received[:ANSWER_LIMIT])
