@@ -6,14 +6,16 @@ Every claim names where it comes from (`source`) and who stands behind it (`stat
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "AccountClaim",
     "AuditClaim",
+    "AuditRecord",
     "AvailabilityClaim",
     "BootLockedClaim",
     "BusCommandClaim",
@@ -77,6 +79,7 @@ class AccountClaim(ClaimBase):
     surfaces: tuple[str, ...]
     accounts: tuple[str, ...]
     weak_passwords: tuple[str, ...] = Field(default=(), description="Further passwords the device must refuse")
+    unknown_alike: bool = Field(default=False, description="Unknown users are refused as wrong passwords are")
 
 
 class LockoutClaim(ClaimBase):
@@ -180,12 +183,58 @@ class VersionClaim(ClaimBase):
     pattern: str = Field(description="Regular expression of the naming rule")
 
 
+class AuditRecord(Strict):
+    """One thing that is done, and the record it must leave.
+
+    `by` says what is done on the surface `on`: the log-ins, `log-out`, `action` and `denied-action` on a dialogue, with
+    `account` (and `action`); `wrong-authenticator` on a command bus; `protected-write` on Modbus; `right-key` and
+    `wrong-key` of the security access on UDS.
+    """
+
+    by: Literal[
+        "log-in",
+        "wrong-password",
+        "log-out",
+        "action",
+        "denied-action",
+        "wrong-authenticator",
+        "protected-write",
+        "right-key",
+        "wrong-key",
+    ]
+    on: str = Field(description="Surface on which it is done")
+    account: str = Field(default="", description="Who does it, on a dialogue")
+    action: str = Field(default="", description="Declared action, for `action` and `denied-action`")
+    leaves: dict[str, str] = Field(description="Field of the record → regular expression of its whole value")
+
+    @model_validator(mode="after")
+    def _complete(self) -> AuditRecord:
+        on_dialogue = self.by in ("log-in", "wrong-password", "log-out", "action", "denied-action")
+        if on_dialogue != bool(self.account):
+            raise ValueError(f"`account` is {'missing' if on_dialogue else 'of no use'} with `by: {self.by}`")
+        if self.by.endswith("action") != bool(self.action):
+            raise ValueError(f"`action` goes with `by: action` and `by: denied-action`, not with `by: {self.by}`")
+        return self
+
+
 class AuditClaim(ClaimBase):
-    """What is done on a surface is in the audit log, with user and order; only the named roles may read it."""
+    """What is done is in the audit log, in order and without gaps; only the named roles may read it."""
 
     type: Literal["audit"] = "audit"
-    surface: str
-    records: dict[str, dict[str, str]] = Field(description="Action → the record fields it must leave")
+    surface: str = Field(description="Dialogue on which the log is read")
+    action: str = Field(description="Declared action that answers the latest records, oldest first")
+    readers: tuple[str, ...] = Field(description="Roles that may read it, all of them")
+    line: str = Field(default="audit", description="Name of the `name: value` lines that are records")
+    record: str = Field(description="Regular expression of a record, with groups; `number` rises by one")
+    records: dict[str, AuditRecord] = Field(description="Name of a kind of record → how it comes about")
+
+    @model_validator(mode="after")
+    def _groups(self) -> AuditClaim:
+        known = set(re.compile(self.record).groupindex)
+        wanted = {"number"} | {name for record in self.records.values() for name in record.leaves}
+        if missing := sorted(wanted - known):
+            raise ValueError(f"`record` has no group {', '.join(missing)}; it has {', '.join(sorted(known))}")
+        return self
 
 
 class AvailabilityClaim(ClaimBase):

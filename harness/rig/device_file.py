@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from harness.rig.claims import Claim, ClaimBase, Source, Strict
+from harness.rig.claims import AuditClaim, Claim, ClaimBase, Source, Strict
 
 __all__ = [
     "Account",
@@ -49,6 +49,7 @@ class Action(Strict):
     send: str
     args: tuple[str, ...] = Field(default=(), description="Arguments, filled into {0}, {1} …")
     effects: tuple[str, ...] = Field(default=(), description="none when empty; else accounts, configuration, data …")
+    changes: str = Field(default="", description="Field of the surface that shows what `args` changed")
 
 
 class DialogueLogin(Strict):
@@ -219,11 +220,22 @@ class DeviceFile(Strict):
                     for account in spec.accounts
                     if account not in self.accounts
                 ]
+                problems += [
+                    f"surfaces.{name}.actions.{action}.changes: no field named {what.changes!r}"
+                    for action, what in spec.actions.items()
+                    if what.changes and what.changes not in spec.fields
+                ]
         for claim_id, claim in self.claims.items():
             named = [*getattr(claim, "surfaces", ()), *([claim.surface] if hasattr(claim, "surface") else [])]
             problems += [
                 f"claims.{claim_id}: no surface named {surface!r}" for surface in named if surface not in self.surfaces
             ]
+            if isinstance(claim, AuditClaim):
+                problems += [
+                    f"claims.{claim_id}.records.{kind}.on: no surface named {record.on!r}"
+                    for kind, record in claim.records.items()
+                    if record.on not in self.surfaces
+                ]
         if self.identity not in self.surfaces:
             problems.append(f"identity: no surface named {self.identity!r}")
         if problems:
