@@ -198,11 +198,15 @@ bool can_status_alive(void) { return now_ms() - ticked_ms < 1000; }
 
 void can_start(const char *interface)
 {
-    int first_band = 6; /* the status goes ahead of queued answers */
+    int first_band = 6;    /* the status goes ahead of queued answers, */
+    int few = 1;           /* of which the kernel holds but a few: the rest waits here */
+    int backlog = 4 << 20; /* a burst of commands is answered late rather than not */
     can_new_session();
     status_socket = can_socket(interface, 0);
     setsockopt(status_socket, SOL_SOCKET, SO_PRIORITY, &first_band, sizeof first_band);
     command_socket = can_socket(interface, ID_COMMAND);
+    setsockopt(command_socket, SOL_SOCKET, SO_RCVBUFFORCE, &backlog, sizeof backlog);
+    setsockopt(command_socket, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
     ticked_ms = now_ms();
     thread_start(status_thread, NULL, STATUS_PRIORITY);
     thread_start(command_thread, NULL, 0);

@@ -25,8 +25,8 @@ void storage_wake(void)
 void storage_flush(void)
 {
     pthread_mutex_lock(&writing);
-    audit_write_outstanding();
     pump_save_if_due();
+    audit_write_outstanding();
     pthread_mutex_unlock(&writing);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,18 @@ bool write_all(int fd, const void *bytes, size_t len)
     return true;
 }
 
+/* A rename is on the disk only when its folder is. */
+static bool sync_folder_of(const char *path)
+{
+    char copy[256];
+    snprintf(copy, sizeof copy, "%s", path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
 bool file_replace(const char *path, const void *bytes, size_t len)
 {
     char fresh[256];
@@ -53,7 +66,7 @@ bool file_replace(const char *path, const void *bytes, size_t len)
         return false;
     bool ok = write_all(fd, bytes, len) && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;
-    return ok && rename(fresh, path) == 0;
+    return ok && rename(fresh, path) == 0 && sync_folder_of(path);
 }
 
 ssize_t file_read(const char *path, char *into, size_t size)
