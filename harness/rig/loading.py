@@ -134,7 +134,8 @@ def _load(path: Path, model: type[M]) -> tuple[Any, M, str]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, IndexError, AttributeError) as error:
+        # ruamel lets the errors of its scalar constructors (dates, numbers) through.
         raise UsageError(f"not valid YAML: {error}", where=str(path)) from error
     if not isinstance(tree, CommentedMap):
         raise UsageError("is not a mapping of keys to values", where=f"{path}:1", hint="see docs/device-file.md")

@@ -1,0 +1,147 @@
+"""Rig and device files: every mistake is named with file, line and key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UsageError
+from harness.rig.claims import AccountClaim, LockoutClaim, Status
+from harness.rig.device_file import ModbusSurface
+from harness.rig.loading import json_schemas, load_device, load_rig
+
+ROOT = Path(__file__).parents[2]
+RIG = """\
+rig: bench
+device: pump.yaml
+item: {serial: S1, grade: emulated}
+targets: [127.0.0.1]
+links:
+  modbus-tcp: {type: modbus-tcp, host: 127.0.0.1, port: 1502}
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """A minimal valid rig beside the pump's device file."""
+    shutil.copy(ROOT / "rigs/devices/infusion-pump.yaml", tmp_path / "pump.yaml")
+    path = tmp_path / "rig.yaml"
+    path.write_text(RIG)
+    return path
+
+
+def edited(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize("rig", sorted(ROOT.glob("rigs/*.yaml")), ids=lambda path: path.stem)
+def test_the_rigs_of_this_repository_are_valid(rig: Path) -> None:
+    loaded = load_rig(rig)
+    assert loaded.device.claims_of(LockoutClaim, surface="console")["LOCKOUT"].threshold == 3
+    assert all(claim.status is Status.APPROVED for claim in loaded.device.claims.values())
+
+
+def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
+    device = load_rig(bench).device
+    rtu, tcp = device.surfaces["modbus-rtu"], device.surfaces["modbus-tcp"]
+    assert isinstance(rtu, ModbusSurface)
+    assert isinstance(tcp, ModbusSurface)
+    assert rtu.registers == tcp.registers
+    assert rtu.link == "modbus-rtu"
+    assert list(device.claims_of(AccountClaim)) == ["ACCOUNTS"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("rig: bench", "rig: [bench", 2, "not valid YAML"),
+        ("rig: bench", "rig: Bench!", 1, "rig"),
+        ("device: pump.yaml", "device: none.yaml", 2, "does not exist"),
+        ("grade: emulated", "grade: shiny", 3, "item.grade"),
+        ("grade: emulated", "grade: emulated, colour: red", 3, "unknown key 'colour'"),
+        ("serial: S1, ", "", 3, "'serial' is missing"),
+        ("targets: [127.0.0.1]", "targets: []", 1, "127.0.0.1 is not among the targets"),
+        ("  modbus-tcp: {type", "  modbus: {type", 6, "did you mean 'modbus-tcp'"),
+        ("type: modbus-tcp, host", "type: carrier-pigeon, host", 6, "carrier-pigeon"),
+        ("port: 1502", "port: 70000", 6, "links.modbus-tcp.port"),
+        ("port: 1502", "port: '${env:NO_SUCH_VARIABLE_HERE}'", 6, "NO_SUCH_VARIABLE_HERE is not set"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: str, line: int, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_rig(edited(bench, old, new))
+    assert str(caught.value).startswith(f"{bench}:{line}")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("    source: {document: VP1-ICD, revision: '1.0', section: '2.3'}\n", "", "a claim needs a source"),
+        ("surfaces: [console, ssh-menu]\n    scope", "surfaces: [consol]\n    scope", "no surface named 'consol'"),
+        ("identity: modbus-tcp", "identity: smoke-signals", "no surface named 'smoke-signals'"),
+        ("accounts: [operator, service, admin]\n    login", "accounts: [nobody]\n    login", "no account named 'nobody'"),
+        ("threshold: 3", "threshold: many", "claims.LOCKOUT.threshold"),
+        ("  LOCKOUT:", "  lockout:", "claim id 'lockout'"),
+    ],
+)
+def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, words: str) -> None:
+    edited(bench.parent / "pump.yaml", old, new)
+    with pytest.raises(UsageError) as caught:
+        load_rig(bench)
+    assert str(bench.parent / "pump.yaml") in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_environment_variables_are_filled_in(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUMP_SERIAL", "S9")
+    edited(bench, "serial: S1", "serial: '${env:PUMP_SERIAL}-${env:UNSET_HERE:-x}'")
+    assert load_rig(bench).file.item.serial == "S9-x"
+
+
+def test_a_missing_file_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_rig(tmp_path / "none.yaml")
+
+
+@given(blob=st.binary(max_size=200))
+def test_any_bytes_are_a_usage_error_or_a_rig(blob: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("any") / "rig.yaml"
+    path.write_bytes(blob)
+    with pytest.raises(UsageError):
+        load_rig(path)
+
+
+@pytest.mark.parametrize("scalar", ["2001-99-99", "!!int x", "0x_", "!!float .", "!!binary '%'", "!!timestamp z", "1_"])
+def test_odd_scalars_are_no_traceback(bench: Path, scalar: str) -> None:
+    with pytest.raises(UsageError):
+        load_rig(edited(bench, "serial: S1", f"serial: {scalar}, extra: 1"))
+
+
+@given(text=st.text(alphabet="{}[]:-,&*!|>'\"%@`#?\n ab1", max_size=60))
+def test_any_yaml_like_text_is_a_usage_error(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("text") / "device.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError):
+        load_device(path)
+
+
+def test_the_schemas_in_the_tree_are_those_of_the_models() -> None:
+    for name, schema in json_schemas().items():
+        stored = json.loads((ROOT / f"rigs/schema/{name}.json").read_text())
+        assert stored == schema, "run `make schema`"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("rigs/**/*.yaml")), ids=lambda path: path.stem)
+def test_every_file_points_at_its_schema(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# yaml-language-server: $schema=")
+    assert (path.parent / first.split("=", 1)[1]).is_file()
