@@ -18,13 +18,16 @@ from typing import Self
 from harness.control.base import Deadline
 from harness.errors import ControlFault
 
-__all__ = ["PROTOCOL_VERSION", "BenchAgent"]
+__all__ = ["NO_WEAKNESS", "PROTOCOL_VERSION", "BenchAgent"]
+
+NO_WEAKNESS = "-"
+"""Stands for the empty set, in the agent's answer and on QEMU's command line."""
 
 PROTOCOL_VERSION = 1
 """Part of every template's key: a template made for another protocol is not used."""
 
 _LONGEST_LINE = 4096
-_PING_S = 0.25
+_PING_S = 0.05
 
 
 class BenchAgent:
@@ -69,45 +72,54 @@ class BenchAgent:
 
     def weaknesses(self) -> frozenset[str]:
         """The weaknesses that are switched on, as the device itself has them."""
-        listed = self._ask("weaknesses", "weaknesses:").strip().split(",")
-        return frozenset(listed) - {"", "-"}
+        (listed,) = self._ask("weaknesses")
+        return _names(listed)
 
     def reseed(self) -> None:
         """Fresh entropy: clones of one template must not share their random numbers."""
-        self._ask(f"reseed {secrets.token_hex(32)}", "ok")
+        self._ask(_reseed())
 
     def set_clock(self) -> None:
         """The device's clock to the bench's."""
-        self._ask(f"clock {time.time():.6f}", "ok")
+        self._ask(_clock())
 
     def sync(self) -> None:
         """Everything written reaches the storage."""
-        self._ask("sync", "ok")
+        self._ask("sync")
 
-    def _ask(self, request: str, begin: str) -> str:
-        """Send one line and return what follows `begin` in the answer.
+    def refresh(self) -> frozenset[str]:
+        """Reseed, set the clock and return the weaknesses, in one go."""
+        *_, listed = self._ask(_reseed(), _clock(), "weaknesses")
+        return _names(listed)
+
+    def _ask(self, *requests: str) -> list[str]:
+        """Send the lines together and return the answers, which come in the same order.
 
         Raises:
-            ControlFault: no answer in time, a refusal, or something that is neither.
+            ControlFault: an answer does not come in time, or is a refusal, or neither.
         """
-        word = request.split()[0]
         deadline = Deadline(self._timeout)
-        self._send(request)
-        while (answer := self._line(deadline)) == "pong":
-            pass  # of a repeated ping
-        if answer is None:
-            raise ControlFault(f"the bench agent did not answer {word!r} within {self._timeout:g} s")
-        if not answer.startswith(begin):
-            raise ControlFault(f"the bench agent answered {word!r} with {answer[:200]!r}")
-        return answer.removeprefix(begin)
+        self._send(*requests)
+        answers = []
+        for request in requests:
+            word = request.split()[0]
+            while (answer := self._line(deadline)) == "pong":
+                pass  # of a repeated ping
+            if answer is None:
+                raise ControlFault(f"the bench agent did not answer {word!r} within {self._timeout:g} s")
+            begin = "weaknesses:" if word == "weaknesses" else "ok"
+            if not answer.startswith(begin):
+                raise ControlFault(f"the bench agent answered {word!r} with {answer[:200]!r}")
+            answers.append(answer.removeprefix(begin).strip())
+        return answers
 
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
 
-    def _send(self, request: str) -> None:
+    def _send(self, *requests: str) -> None:
         try:
-            self._socket.sendall(request.encode() + b"\n")
+            self._socket.sendall("".join(f"{each}\n" for each in requests).encode())
         except OSError as error:
             raise ControlFault(f"the bench agent went away: {error.strerror}") from error
 
@@ -127,3 +139,15 @@ class BenchAgent:
                 raise ControlFault("the bench agent sends an endless line")
         line, _, self._pending = self._pending.partition(b"\n")
         return line.decode("ascii", "backslashreplace").strip()
+
+
+def _reseed() -> str:
+    return f"reseed {secrets.token_hex(32)}"
+
+
+def _clock() -> str:
+    return f"clock {time.time():.6f}"
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(listed.split(",")) - {"", NO_WEAKNESS}

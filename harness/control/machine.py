@@ -12,12 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from harness.control.agent import NO_WEAKNESS
 from harness.errors import ControlFault, UsageError
 
-__all__ = ["NO_WEAKNESS", "MachineFiles", "QemuMachine", "Ram", "load_machine"]
-
-NO_WEAKNESS = "-"
-"""Stands for the empty set, on the command line and in the agent's answer."""
+__all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
 
 _VERSION_S = 10.0
 _BUILD_HINT = "build the firmware fixture first: make firmware"
