@@ -100,7 +100,7 @@ class _Scan:
                 self._spare = self._dialer.sockets(wanted, self._family, socket.SOCK_STREAM)
             sock, port = self._spare.pop(), self._waiting.popleft()
             sock.setblocking(False)
-            code = sock.connect_ex((self._host, port, *self._scope))
+            code = self._connect(sock, port)
             if code == errno.EINPROGRESS:
                 self._under_way[sock] = (port, Deadline(self._timeout))
                 selector.register(sock, selectors.EVENT_WRITE)
@@ -116,7 +116,8 @@ class _Scan:
             assert isinstance(sock, socket.socket)
             selector.unregister(sock)
             port, _ = self._under_way.pop(sock)
-            self._decide(sock, port, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            # Asking again instead of reading SO_ERROR gives the same code and makes a refused socket fit for reuse.
+            self._decide(sock, port, self._connect(sock, port))
         while self._under_way:
             sock, (port, deadline) = next(iter(self._under_way.items()))
             if not deadline.passed:
@@ -125,10 +126,13 @@ class _Scan:
             del self._under_way[sock]
             self._decide(sock, port, errno.ETIMEDOUT)
 
+    def _connect(self, sock: socket.socket, port: int) -> int:
+        return sock.connect_ex((self._host, port, *self._scope))
+
     def _decide(self, sock: socket.socket, port: int, code: int) -> None:
         if code in _REFUSED:
             self._states[port] = PortState.CLOSED
-            self._spare.append(sock)  # on Linux a refused socket can connect again
+            self._spare.append(sock)
             return
         if code == 0:
             # On the same host a connect can meet itself, its own port being the one it tries.
