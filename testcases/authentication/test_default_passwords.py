@@ -1,0 +1,50 @@
+"""Default, empty, weak and guessable passwords open no account."""
+
+from __future__ import annotations
+
+from harness.case import Case
+from harness.device.entrance import Entrance, entrance
+from harness.device.guesses import guesses
+from harness.device.outcomes import Accepted
+from harness.rig.claims import AccountClaim
+from harness.rig.rig_file import Effect
+from harness.testcase import About, contributes, each_surface, testcase, verifies
+
+CLAIM = "BASE-NO-DEFAULT-PASSWORD"
+
+
+@testcase(
+    "AUTH-DEFAULT-PASSWORD",
+    title="No default, empty, weak or guessable password opens an account",
+    tags=[
+        verifies("NMPA-2022/PAUT", "NMPA-2020/IFU-access", "FDA-A1/A", "FDA-VC/REQ"),
+        contributes("ANSM-2019/CRIT-C", "ANSM-2019/RISK-OBSC", "MDS2-2019/PAUT"),
+    ],
+    about=About(property="confidentiality", phase="first use", method="penetration", threat="password guessing"),
+    effects=[Effect.ACCOUNTS],
+    severity="blocker",
+)
+@each_surface(AccountClaim)
+def test_default_passwords(case: Case, claim_id: str, surface: str) -> None:
+    device = case.bench.rig.device
+    claim = device.claims_of(AccountClaim)[claim_id]
+    door = case.bench.dialogue(surface)
+    serial = case.bench.rig.file.item.serial
+
+    case.attack(surface, "log-ins with default and guessable passwords")
+    with entrance(door) as prompt:
+        for account in door.accounts:
+            with case.step(f"Guessing the password of {account}"):
+                passwords = guesses(device, account, serial=serial, claimed_weak=claim.weak_passwords)
+                _guess(case, prompt, account, passwords, budget=max(1, door.accounts[account].failed_log_ins))
+
+
+def _guess(case: Case, prompt: Entrance, account: str, passwords: list[str], *, budget: int) -> None:
+    """Try the passwords; the right one in between is the twin, and keeps the account from being locked."""
+    for first in range(0, len(passwords), budget):
+        for password in passwords[first : first + budget]:
+            outcome = prompt.attempt(account, password)
+            if isinstance(outcome, Accepted):
+                outcome.value.log_out()
+            case.expect_refused(f"{account} with password {password!r}", outcome, claim=CLAIM)
+        case.twin(f"{account} with the right password", prompt.visit(account))

@@ -1,0 +1,65 @@
+"""Nobody but the declared accounts gets in, and a refusal does not tell which accounts exist."""
+
+from __future__ import annotations
+
+from harness.case import Case
+from harness.device.entrance import entrance
+from harness.device.guesses import FOREIGN_USERS
+from harness.device.outcomes import Accepted, Outcome, Refused, name_of
+from harness.rig.claims import AccountClaim
+from harness.rig.rig_file import Effect
+from harness.testcase import About, contributes, each_surface, testcase, verifies
+
+
+@testcase(
+    "AUTH-UNKNOWN-USER",
+    title="Undeclared accounts are refused, in the words of a wrong password",
+    tags=[
+        verifies("NMPA-2022/PAUT", "NMPA-2020/IFU-access", "FDA-A1/A", "FDA-VC/THREAT"),
+        contributes("ANSM-2019/CRIT-C", "ANSM-2019/RISK-OBSC"),
+    ],
+    about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
+    effects=[Effect.ACCOUNTS],
+    unqualified=True,
+)
+@each_surface(AccountClaim)
+def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
+    device = case.bench.rig.device
+    claim = device.claims_of(AccountClaim)[claim_id]
+    door = case.bench.dialogue(surface)
+    known = next(iter(door.accounts))
+
+    case.attack(surface, "log-ins with user names that are not declared here")
+    with entrance(door) as prompt:
+        with case.step("The words of a wrong password"):
+            wrong = prompt.attempt(known, "not-the-password")
+            case.expect_refused(f"{known} with a wrong password", wrong, claim=claim_id)
+            case.twin(f"{known} with the right password", prompt.visit(known))
+
+        with case.step("Accounts of other surfaces, with their right passwords"):
+            for account in [name for name in device.accounts if name not in door.accounts]:
+                outcome = prompt.attempt(account, device.accounts[account].password)
+                _leave(outcome)
+                case.expect_refused(f"{account}, not declared on {surface}", outcome, claim=claim_id)
+
+        with case.step("Accounts that systems are delivered with"):
+            for user in [name for name in FOREIGN_USERS if name not in device.accounts]:
+                for password in (user, ""):
+                    outcome = prompt.attempt(user, password)
+                    _leave(outcome)
+                    case.expect_refused(f"{user} with password {password!r}", outcome, claim=claim_id)
+                if claim.unknown_alike and isinstance(wrong, Refused):
+                    alike = isinstance(outcome, Refused) and outcome.received == wrong.received
+                    case.check(
+                        f"{user} is refused in the words of a wrong password",
+                        held=alike if isinstance(outcome, Refused) else None,
+                        expected=wrong.received,
+                        observed=outcome.received or name_of(outcome),
+                        claim=claim_id,
+                    )
+        case.twin(f"{known} after all these", prompt.visit(known))
+
+
+def _leave(outcome: Outcome[object]) -> None:
+    if isinstance(outcome, Accepted):
+        outcome.value.log_out()  # type: ignore[attr-defined]
