@@ -42,6 +42,11 @@ class DialogueSession:
         # When the device saw the last input lies between these two instants.
         self._input_sent = self._input_answered = time.monotonic()
 
+    @property
+    def stream(self) -> StreamLink:
+        """The stream under the session, for input that is no command line."""
+        return self._stream
+
     def do(self, action: str, *args: str) -> Outcome[Answer]:
         """Carry out a declared action with `args` (its declared harmless ones when none are given).
 
