@@ -7,6 +7,7 @@ not have.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,7 +23,7 @@ from harness.rig.baseline import BASELINE
 from harness.rig.claims import AvailabilityClaim, ClaimBase, Status
 from harness.testcase import Meta
 from harness.verdict import Check, CheckState, ClaimBroken, SilenceAfterAttack, Undecided, Verdict, decide
-from harness.watch import Incident, IncidentKind
+from harness.watch import Incident, IncidentKind, Watch, WatchReport
 
 __all__ = ["Case", "Observer"]
 
@@ -30,6 +31,9 @@ T_value = TypeVar("T_value")
 
 RECOVERY_WITHOUT_CLAIM = 5.0
 """Seconds a surface gets to answer after an attack when the device claims nothing."""
+
+FIRST_SAMPLE_WITHIN = 1.0
+"""Seconds a watch gets for its first sample."""
 
 
 class Observer(Protocol):
@@ -105,6 +109,11 @@ class Case:
             self._attacked[surface] = seen.value
             self._write("alive", surface=surface, seen=True, how=f"uptime {seen.value.uptime:.3f} s")
         self._write("attack", surface=surface, what=what)
+
+    def await_watches(self) -> None:
+        """Wait until every watch saw something: what follows is meant to disturb what they watch."""
+        for watch in self.bench.watches:
+            self._last_report(watch)
 
     @contextmanager
     def expecting(self, *kinds: IncidentKind, within: float) -> Iterator[None]:
@@ -305,7 +314,7 @@ class Case:
         passed = now.uptime - before.uptime
         how = f"uptime {now.uptime:.3f} s, {passed:.3f} s after the last, between {low:.3f} and {high:.3f} s measured"
         self._write("alive", surface=surface, seen=True, how=how)
-        if passed < 0 and self._restart_expected():
+        if passed < low - slack and self._restart_expected():
             return
         if passed < 0 and now.uptime <= high + slack:
             # The clock started again during the attack.
@@ -337,7 +346,7 @@ class Case:
 
     def _ask_watches(self, *, incidents_only: bool = False) -> None:
         for watch in self.bench.watches:
-            report = watch.report()
+            report = self._last_report(watch)
             unexpected = [incident for incident in report.incidents if not self._exempt(incident)]
             self._write(
                 "watch",
@@ -360,6 +369,15 @@ class Case:
             )
             if missing and not incidents_only:
                 raise Undecided(f"expected but not seen: {', '.join(sorted(missing))}")
+
+    def _last_report(self, watch: Watch) -> WatchReport:
+        """A testcase may end before a watch that has just begun saw its first sample: give it a moment."""
+        tick, deadline = threading.Event(), time.monotonic() + FIRST_SAMPLE_WITHIN
+        report = watch.report()
+        while not report.samples and not report.fresh and time.monotonic() < deadline:
+            tick.wait(0.02)
+            report = watch.report()
+        return report
 
     def _note_incident(self, claim: str, watch: str, incident: Incident) -> None:
         held: bool | None = False

@@ -53,10 +53,10 @@ class BusCommandSurface(Surface):
         self._counter += 1
         return self.sign(self.spec.opcodes[opcode], argument, counter=self._counter)
 
-    def sign(self, opcode: int, argument: int, *, counter: int) -> Command:
-        """Make a command with the right authenticator for any counter."""
+    def sign(self, opcode: int, argument: int, *, counter: int, session: bytes | None = None) -> Command:
+        """Make a command with the right authenticator for any counter, in the present session or another one."""
         body = bytes([opcode]) + argument.to_bytes(2) + counter.to_bytes(2)
-        message = self._last_session + self.spec.command_id.to_bytes(2) + body
+        message = (self._last_session if session is None else session) + self.spec.command_id.to_bytes(2) + body
         return Command(opcode, argument, counter, cmac(bytes.fromhex(self.spec.key), message)[:3])
 
     def send(self, command: Command, *, operation: str = "command") -> Outcome[int]:
@@ -92,11 +92,6 @@ class BusCommandSurface(Surface):
             return right
         unknown = self.unknown_opcodes()[-1]
         return self.send(self.sign(unknown, 0, counter=right.counter), operation="unknown opcode")
-
-    def wait_status(self, *, timeout: float) -> bool:
-        """Wait for any of the device's own periodic frames from now on; False after `timeout` seconds without."""
-        own = self.own_ids() - {self.spec.answer_id}
-        return self.wiring.can(self.spec.link).wait_for(lambda f: f.can_id in own, timeout=timeout) is not None
 
     def own_ids(self) -> set[int]:
         """Return the identifiers the device itself sends, as far as they belong to commands and status."""

@@ -59,7 +59,7 @@ class UdsSurface(Surface):
 
     def unlock(self) -> Outcome[bytes]:
         """Enter the session of security access, ask for a seed and send the right key."""
-        entered = self.enter(self._security().session)
+        entered = self.enter(self.security.session)
         if not isinstance(entered, Accepted):
             return entered
         seed = self.seed()
@@ -71,7 +71,7 @@ class UdsSurface(Surface):
 
     def seed(self) -> Outcome[bytes]:
         """Ask for a seed; accepted with the seed bytes."""
-        level = self._security().level
+        level = self.security.level
         outcome = self.request(bytes([SECURITY_ACCESS, level]), operation="request seed")
         if isinstance(outcome, Accepted):
             if outcome.value[:1] != bytes([level]) or len(outcome.value) < 2:
@@ -81,11 +81,11 @@ class UdsSurface(Surface):
 
     def send_key(self, key: bytes) -> Outcome[bytes]:
         """Send a key for the seed last asked for."""
-        return self.request(bytes([SECURITY_ACCESS, self._security().level + 1]) + key, operation="send key")
+        return self.request(bytes([SECURITY_ACCESS, self.security.level + 1]) + key, operation="send key")
 
     def right_key(self, seed: bytes) -> bytes:
         """Return the key that belongs to `seed`."""
-        security = self._security()
+        security = self.security
         return cmac(bytes.fromhex(security.key), seed)[: security.length]
 
     def read(self, field: str) -> Outcome[Value]:
@@ -105,7 +105,9 @@ class UdsSurface(Surface):
         """Read an identifier the device does not have."""
         return self.read_identifier(self.spec.unknown_identifier)
 
-    def _security(self) -> spec_of.UdsSecurity:
+    @property
+    def security(self) -> spec_of.UdsSecurity:
+        """How security access goes, as declared."""
         if self.spec.security is None:
             raise UsageError(f"surface {self.name} declares no security access", hint="add surfaces.….security")
         return self.spec.security

@@ -87,8 +87,7 @@ def test_replay_in_the_next_session(case: Case, claim_id: str, surface: str) -> 
         _wait_for_session(door)
         case.bench.check_identity(within=BACK_WITHIN)
         case.bench.start_watches()
-        # A watch takes what it sees first for settled: let it see the therapy before it is changed.
-        door.wait_status(timeout=BACK_WITHIN)
+        case.await_watches()  # what a watch sees first it takes for settled
     case.attack(surface, "a command recorded in the session before")
     case.twin("another fresh command", door.do(effect.opcode, effect.other))
     before = case.value(mirror.read(effect.field), f"{effect.field} on {effect.surface}")

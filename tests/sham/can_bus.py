@@ -21,6 +21,8 @@ COMMAND, COMMAND_ANSWER = 0x200, 0x201
 UDS_REQUEST, UDS_RESPONSE = 0x7E0, 0x7E8
 EXTENDED = 0x8000_0000
 """Flag on an identifier of 29 bits, as in Linux."""
+REMOTE = 0x4000_0000
+"""Flag on a remote frame, as in Linux."""
 
 
 def pack(identifier: int, data: bytes) -> bytes:

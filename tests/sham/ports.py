@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from can_bus import EXTENDED, pack, unpack
+from can_bus import EXTENDED, REMOTE, pack, unpack
 from lines import Line
 
 BACKLOG_LIMIT = 65536
@@ -125,7 +125,9 @@ class CanHub(Hub):
 
     def _show(self, frame: bytes, *, to: set[Client]) -> None:
         identifier, data = unpack(frame)
-        name = f"{identifier & ~EXTENDED:08X}" if identifier & EXTENDED else f"{identifier:03X}"
+        # As socketcand: eight digits are extended, nine a standard identifier with flags.
+        width = 8 if identifier & EXTENDED else 9 if identifier & REMOTE else 3
+        name = f"{identifier & ~EXTENDED:0{width}X}"
         text = f"< frame {name} {time.time():.6f} {data.hex().upper()} >".encode()
         for client in to:
             if client.raw_mode:
@@ -133,7 +135,7 @@ class CanHub(Hub):
 
 
 def parse_send(words: list[str]) -> bytes:
-    """The frame in `ID DLC B0 B1 …` (hexadecimal); identifiers of more than three digits are extended.
+    """The frame in `ID DLC B0 B1 …` (hexadecimal); eight digits are extended, nine standard with flags (remote).
 
     Raises:
         ValueError: not a frame.
@@ -142,8 +144,9 @@ def parse_send(words: list[str]) -> bytes:
         raise ValueError("identifier and length expected")
     identifier, length = int(words[0], 16), int(words[1], 16)
     data = bytes(int(word, 16) for word in words[2:])
-    extended = len(words[0]) > 3
-    if len(data) != length or length > 8 or not 0 <= identifier < (1 << 29 if extended else 0x800):
+    extended = len(words[0]) == 8
+    number = identifier & ~REMOTE if len(words[0]) >= 8 else identifier
+    if len(data) != length or length > 8 or not 0 <= number < (1 << 29 if extended else 0x800):
         raise ValueError("identifier or length out of range")
     return pack(identifier | EXTENDED if extended else identifier, data)
 
