@@ -49,16 +49,19 @@ class Pace:
     """How long to wait for an answer, learned from those that came: most of a campaign's time is silence."""
 
     FLOOR = 0.05
-    FACTOR = 5.0
+    FACTOR = 4.0
+    FIRST = 0.5
+    """Seconds to wait before any answer has come."""
 
     def __init__(self, ceiling: float) -> None:
         self._ceiling = ceiling
-        self._recent: deque[float] = deque([ceiling / self.FACTOR / 2], maxlen=50)
+        self._recent: deque[float] = deque(maxlen=30)
 
     @property
     def timeout(self) -> float:
         """Seconds to wait now."""
-        return min(self._ceiling, max(self.FLOOR, self.FACTOR * max(self._recent)))
+        learned = max(self.FLOOR, self.FACTOR * max(self._recent)) if self._recent else self.FIRST
+        return min(self._ceiling, learned)
 
     def answered(self, seconds: float) -> None:
         """Note how long an answer took."""
@@ -134,6 +137,10 @@ class ModbusRtuDelivery:
     """Unit and PDU to a Modbus RTU server, with the right checksum: framing errors end at the first layer."""
 
     default_cases = 100
+    QUIET = 0.05
+    """Seconds of quiet by which the link knows that an answer is whole."""
+    BYTE_SECONDS = 0.0006
+    """One byte of 11 bits at 19200 Bd."""
 
     def __init__(self, bench: Bench, surface: ModbusSurface) -> None:
         self._link = bench.wiring.modbus(surface.spec.link)
@@ -142,13 +149,14 @@ class ModbusRtuDelivery:
     def send(self, case: FuzzCase) -> Reply:
         """Send one frame and wait until the line is quiet."""
         started = time.monotonic()
-        outcome = self._link.raw(case.data + crc16(case.data), timeout=self._pace.timeout + len(case.data) * 0.0006)
+        allowance = self.QUIET + len(case.data) * self.BYTE_SECONDS
+        outcome = self._link.raw(case.data + crc16(case.data), timeout=self._pace.timeout + allowance)
         match outcome:
             case None:
                 return Reply.SILENT
             case Closed() | NoConnection():
                 return Reply.CLOSED
-        self._pace.answered(time.monotonic() - started)
+        self._pace.answered(max(0.0, time.monotonic() - started - allowance))
         return Reply.ANSWERED
 
     def close(self) -> None:

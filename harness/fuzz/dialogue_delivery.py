@@ -120,7 +120,7 @@ class DialogueDelivery:
         if isinstance(stream, NoAnswer):
             return False
         self._stream = stream
-        if not self._surface.at_log_in_prompt(stream):
+        if not self._surface.conversation.at_log_in_prompt(stream):
             return False
         self._at = LOG_IN
         return True
