@@ -35,6 +35,9 @@ __all__ = ["RunPlugin"]
 ATTEMPTS = 3
 """The first and at most two repetitions after a named bench fault (rule 9)."""
 
+NOT_APPLICABLE = "not-applicable"
+"""Instance id of a testcase for which the device file gives a reason instead of what it needs."""
+
 _EFFECTS = ("accounts", "configuration", "data", "firmware", "irreversible")
 _CASE = pytest.StashKey[Case]()
 _WORDS = {
@@ -56,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fuzz-cases", type=int, default=0, metavar="N", help="fuzz cases a campaign (default: its own)")
 
 
+@pytest.hookimpl(tryfirst=True)  # allure-pytest reads the folder for its results in the same hook
 def pytest_configure(config: pytest.Config) -> None:
     """Load the rig, before anything is collected or powered."""
     config.addinivalue_line("markers", "testcase(meta): a testcase; use harness.testcase.testcase")
@@ -84,6 +88,12 @@ def case(request: pytest.FixtureRequest) -> Case:
     return plugin.begin(request.node)
 
 
+@pytest.fixture
+def fuzz_cases(request: pytest.FixtureRequest) -> int | None:
+    """How many cases a fuzz campaign shall have (`--fuzz-cases`), None for the campaign's own number."""
+    return request.config.getoption("--fuzz-cases") or None
+
+
 class RunPlugin:
     """What the plugin does when a rig is given."""
 
@@ -103,6 +113,7 @@ class RunPlugin:
             self.run_dir = self._make_run_dir()
             if config.pluginmanager.hasplugin("allure_pytest") and not config.option.allure_report_dir:
                 config.option.allure_report_dir = str(self.run_dir / "allure-results")
+                config.option.attach_capture = False  # captured output may hold device data, uncleaned
             if config.option.verbose == 0:
                 config.option.verbose = 1
 
@@ -126,7 +137,7 @@ class RunPlugin:
             )
         if not instances:
             count = len([name for name in names.split(",") if name.strip()])
-            metafunc.parametrize(names, [pytest.param(*[None] * count, id="not-applicable")])
+            metafunc.parametrize(names, [pytest.param(*[None] * count, id=NOT_APPLICABLE)])
             return
         metafunc.parametrize(names, [pytest.param(*instance.values, id=instance.id) for instance in instances])
 
@@ -183,8 +194,9 @@ class RunPlugin:
         meta = meta_of(item)
         if meta is None:
             raise UsageError(f"{item.nodeid} is no testcase", hint="decorate it with harness.testcase.testcase")
-        if attempt == 1:
-            self._label(item, meta)
+        reason = self.rig.device.not_applicable.get(meta.id)
+        if reason and NOT_APPLICABLE in item.name:
+            raise NotApplicable(reason)
         item.stash[_CASE] = self._run().begin(
             item.nodeid, meta, claims=_claims(item), attempt=attempt, observer=self._observer
         )
@@ -192,12 +204,10 @@ class RunPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
-        """A testcase that does not apply is a visible item; another device stops the run."""
+        """Label the testcase before anything can go wrong; another device stops the run."""
         meta = meta_of(item)
-        reason = self.rig.device.not_applicable.get(meta.id) if meta else None
-        if meta and reason and "not-applicable" in item.name:
+        if meta:
             self._label(item, meta)
-            raise NotApplicable(reason)
         try:
             return (yield)
         except WrongDevice as error:
@@ -332,7 +342,7 @@ class RunPlugin:
             "first": "",
         }
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Close bench and journal whatever happened; name what was not run; set the exit code."""
         try:
