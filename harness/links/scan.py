@@ -241,17 +241,21 @@ class _UdpProbe:
 
     def ask(self, *, pace: float, timeout: float) -> None:
         """Ask all undecided ports, `pace` seconds apart, then wait `timeout` seconds for the last."""
+        asked = 0
         for port, sock in list(self._sockets.values()):
-            if self._states[port] is UdpState.OPEN_OR_FILTERED:
-                payload = _PROBES.get(port, b"\r\n\r\n")
-                self._tap.record(Direction.TO_DEVICE, payload, channel=port)
-                try:
-                    sock.send(payload)
-                except ConnectionRefusedError:
-                    self._states[port] = UdpState.CLOSED  # the answer to the attempt before
-                except OSError:
-                    continue  # unreachable: stays undecided
+            if self._states[port] is not UdpState.OPEN_OR_FILTERED:
+                continue
+            if asked:
                 self._listen(pace)
+            asked += 1
+            payload = _PROBES.get(port, b"\r\n\r\n")
+            self._tap.record(Direction.TO_DEVICE, payload, channel=port)
+            try:
+                sock.send(payload)
+            except ConnectionRefusedError:
+                self._states[port] = UdpState.CLOSED  # the answer to the attempt before
+            except OSError:
+                continue  # unreachable: stays undecided
         self._listen(timeout)
 
     def _listen(self, seconds: float) -> None:

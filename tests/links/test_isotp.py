@@ -104,7 +104,17 @@ def test_a_lost_bus_is_heard_by_who_waits(bench):
 
 def test_hostile_frames_are_noted_and_survived(bench):
     _, link, ecu = bench
-    hostile = [b"", b"\x00", b"\xff" * 8, b"\x0f1", b"\x21abc", b"\x10", b"\x10\x01", b"\x10\x00\xff\xff\xff\xff", b"\x30"]
+    hostile = [
+        b"",
+        b"\x00",
+        b"\xff" * 8,
+        b"\x0f1",
+        b"\x21abc",
+        b"\x10",
+        b"\x10\x01",
+        b"\x10\x00\xff\xff\xff\xff",
+        b"\x30",
+    ]
     for data in [*hostile, *([b"\xff" * 8] * 500)]:
         ecu.bus.send(can.Message(arbitration_id=0x7E8, data=data, is_extended_id=False))
     assert link.receive(timeout=0.3) is None
@@ -138,7 +148,9 @@ def test_replies_of_every_kind(bench):
         b"\x19\x02": [(0, b"\x7f\x19")],
     }
     ecu.answer = lambda request: replies[request]
-    assert client.request(b"\x22\xf1\x8c", timeout=2) == PositiveReply(0x22, b"\xf1\x8cVP1-000417-long-enough-for-frames")
+    assert client.request(b"\x22\xf1\x8c", timeout=2) == PositiveReply(
+        0x22, b"\xf1\x8cVP1-000417-long-enough-for-frames"
+    )
     refused = client.request(b"\x27\x01", timeout=2)
     assert isinstance(refused, NegativeReply)
     assert (refused.code, refused.name) == (0x7F, "ServiceNotSupportedInActiveSession")

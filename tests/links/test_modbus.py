@@ -1,5 +1,7 @@
 """Modbus against pymodbus as an independent peer, and against peers that lie."""
 
+# ruff: noqa: ARG001, ARG002, ARG005 - peers take what their protocol or library hands them
+
 from __future__ import annotations
 
 import os

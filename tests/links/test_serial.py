@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -25,10 +26,8 @@ def terminal() -> Iterator[tuple[int, str]]:
     path = os.ttyname(slave)
     os.close(slave)
     yield master, path
-    try:
+    with contextlib.suppress(OSError):
         os.close(master)
-    except OSError:
-        pass
 
 
 def test_bytes_cross_a_terminal_unchanged(terminal, recording):
