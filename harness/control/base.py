@@ -21,6 +21,7 @@ __all__ = [
     "EventKind",
     "EventLog",
     "RestoreReport",
+    "StepClock",
     "no_capability",
 ]
 
@@ -162,6 +163,24 @@ class Deadline:
     def left(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self._end - time.monotonic())
+
+
+class StepClock:
+    """Seconds of each step of something, from its making on."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.monotonic()
+        self.taken: dict[str, float] = {}
+
+    def done(self, step: str) -> None:
+        """`step` took the time since the one before."""
+        now = time.monotonic()
+        self.taken[step] = now - self._last
+        self._last = now
+
+    def total(self) -> float:
+        """Seconds from the beginning to the last step."""
+        return self._last - self._begin
 
 
 def no_capability(control: str, capability: Capability) -> ControlFault:

@@ -111,9 +111,9 @@ class DeviceProcess:
 
     def release(self) -> None:
         """Close the descriptor of a process that has ended."""
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        descriptor, self._pidfd = self._pidfd, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Holder:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport
+from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport, StepClock
 from harness.control.holder import DeviceProcess, Holder, PrivateNetwork
 from harness.errors import ControlFault, UsageError
 
@@ -49,6 +48,7 @@ class ProcessControl:
         self._env = dict(env or {})
         self._ready_s = ready_s
         self._events = EventLog()
+        self._lock = threading.Lock()
         self._process: DeviceProcess | None = None
         self._output: _Output | None = None
         self.holder = Holder(network or PrivateNetwork.loopback())
@@ -80,8 +80,7 @@ class ProcessControl:
         """
         if self.alive():
             return
-        self._notice_death()
-        self._drop_process()
+        self._stop()
         shutil.rmtree(self.run_dir, ignore_errors=True)
         self.run_dir.mkdir()
         replace = {"{run_dir}": str(self.run_dir), "{address}": self.address}
@@ -111,59 +110,58 @@ class ProcessControl:
 
     def cut(self) -> None:
         """Kill the process and everything it started."""
-        self._notice_death()
         if self._stop():
             self._events.add(EventKind.SHUTDOWN, asked=True, detail="killed")
 
     def reset(self) -> None:
         """Kill it and start it anew."""
-        self._notice_death()
         self._stop()
         self._events.add(EventKind.RESET, asked=True, detail="killed and started anew")
         self.power_on()
 
     def restore(self) -> RestoreReport:
         """A process has no memory but its run directory, so a fresh start is the baseline."""
-        begin = time.monotonic()
-        self._notice_death()
+        steps = StepClock()
         self._stop()
-        killed = time.monotonic()
+        steps.done("kill")
         self.power_on()
-        end = time.monotonic()
-        steps = {"kill": killed - begin, "start": end - killed}
-        return RestoreReport(method="restart", seconds=end - begin, steps=steps)
+        steps.done("start")
+        return RestoreReport(method="restart", seconds=steps.total(), steps=steps.taken)
 
     def alive(self) -> bool:
         """True while the process runs."""
-        return self._process is not None and self._process.alive()
+        process = self._process
+        return process is not None and process.alive()
 
     def close(self) -> None:
         """End the process and the holder; the run directory goes with it."""
+        if self.holder.alive():
+            self._stop()
         self.holder.close()
-        self._drop_process()
 
     def _stop(self) -> bool:
         """Kill it if it is there; true when it was running until now."""
-        process = self._process
+        self._notice_death()
+        with self._lock:
+            process, self._process = self._process, None
         if process is None:
             return False
         was_alive = process.alive()
         process.kill()
-        self._drop_process()
-        return was_alive
-
-    def _drop_process(self) -> None:
-        if self._process is not None:
-            self._process.release()
-            self._process = None
+        process.release()
         if self._output is not None:
             self._output.join(_EXIT_S)
+        return was_alive
 
     def _notice_death(self) -> None:
-        if self._process is not None and not self._process.alive():
+        """Report an unasked end, once; from any thread."""
+        with self._lock:
+            if self._process is None or self._process.alive():
+                return
             code = self._process.wait(_EXIT_S)
-            self._drop_process()
-            self._events.add(EventKind.DIED, asked=False, detail=f"exit code {code}")
+            self._process.release()
+            self._process = None
+        self._events.add(EventKind.DIED, asked=False, detail=f"exit code {code}")
 
 
 class _Output:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import shutil
 import socket
-import time
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.control import qmp
 from harness.control.agent import BenchAgent
-from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, RestoreReport
+from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, RestoreReport, StepClock
 from harness.control.holder import DeviceProcess, Holder
 from harness.control.machine import MachineFiles, QemuMachine, Ram
 from harness.control.qmp import QmpSession
@@ -94,6 +96,8 @@ class QemuControl:
         self._running = False
         self._halted = False
         self._stop_asked = False
+        self._ending = False
+        self._ending_lock = threading.Lock()
         self.run_dir = holder.scratch / "qemu"
         self.run_dir.mkdir(exist_ok=True)
         self._disk = self.run_dir / "disk.qcow2"
@@ -127,7 +131,6 @@ class QemuControl:
         """Make the device, its links ready to be connected, before its first instruction; cold."""
         if self.alive():
             return
-        self._notice_death()
         self._discard()
         if self.machine.disk is not None and not self._disk.exists():
             self._fresh_disk(self._disk)
@@ -148,13 +151,11 @@ class QemuControl:
         if not self.alive():
             self.cut()
             return
-        self._command("quit")
-        self._discard(wait=True)
+        self._quit()
 
     def cut(self) -> None:
         """SIGKILL: what the guest had not flushed is lost. Harmless when it is off."""
-        self._notice_death()
-        if self._process is not None:
+        if self._process is not None and self._process.alive():
             self._events.add(EventKind.SHUTDOWN, asked=True, detail="power cut")
         self._discard()
 
@@ -175,7 +176,7 @@ class QemuControl:
             ControlFault: the template cannot be made, the clone does not start, or its weaknesses are not
                 those that were asked for.
         """
-        steps = _Steps()
+        steps = StepClock()
         if self._settle is None:
             self._discard()
             self._disk.unlink(missing_ok=True)
@@ -216,7 +217,8 @@ class QemuControl:
 
     def alive(self) -> bool:
         """True while the emulator runs and the guest has not switched itself off."""
-        return self._process is not None and self._process.alive() and not self._halted
+        process = self._process
+        return process is not None and process.alive() and not self._halted
 
     def agent(self) -> BenchAgent:
         """The connection to the bench agent; opened when first asked for.
@@ -267,8 +269,7 @@ class QemuControl:
             self._command("stop")
             with template.state.open("wb") as state:
                 self._migrate("migrate", state.fileno())
-            self._command("quit")
-            self._discard(wait=True)
+            self._quit()
         finally:
             self.before_run = hook
             self._discard()
@@ -290,7 +291,7 @@ class QemuControl:
             self._process = self.holder.run(
                 self.machine.command_line(files), log=self._log, descriptors=[theirs.fileno()], cwd=self.run_dir
             )
-        self._running = self._halted = self._stop_asked = False
+        self._running = self._halted = self._stop_asked = self._ending = False
         try:
             self._qmp = QmpSession(ours, self._take_event, timeout=_START_S)
         except ControlFault as fault:
@@ -330,8 +331,16 @@ class QemuControl:
             raise ControlFault(f"{command}: the device has no power", hint="power_on first")
         self._qmp.execute(command, arguments, timeout=_COMMAND_S)
 
+    def _quit(self) -> None:
+        """QEMU writes out what it holds of the disk, and ends."""
+        self._ending = True
+        self._command("quit")
+        self._discard(wait=True)
+
     def _discard(self, *, wait: bool = False) -> None:
         """Let go of the QEMU process: killed, or waited for when it has been told to quit."""
+        self._notice_death()
+        self._ending = True
         process, self._process = self._process, None
         if process is not None:
             if wait:
@@ -351,10 +360,15 @@ class QemuControl:
             self._agent = None
 
     def _notice_death(self) -> None:
-        if self._process is not None and not self._process.alive():
-            code = self._process.wait(_COMMAND_S)
-            self._discard()
-            self._events.add(EventKind.DIED, asked=False, detail=f"QEMU ended with {code}")
+        """Report an unasked end, once; from any thread."""
+        process = self._process
+        if process is None or process.alive():
+            return
+        with self._ending_lock:
+            if self._ending:
+                return
+            self._ending = True
+        self._events.add(EventKind.DIED, asked=False, detail=f"QEMU ended by itself, see {self._log.name}")
 
     def _take_event(self, event: str, data: Mapping[str, Any]) -> None:
         """Called in the monitor's thread."""
@@ -370,21 +384,9 @@ class QemuControl:
                 self._events.add(EventKind.PANIC, asked=False, detail=detail)
             case "WATCHDOG":
                 self._events.add(EventKind.WATCHDOG, asked=False, detail=detail)
+            case qmp.DISCONNECTED if not self._ending and self._process is not None:
+                with contextlib.suppress(ControlFault):
+                    self._process.wait(_COMMAND_S)
+                self._notice_death()
             case "STOP":
                 self._events.add(EventKind.STOP, asked=self._stop_asked, detail=detail)
-
-
-class _Steps:
-    """Seconds of each step of something."""
-
-    def __init__(self) -> None:
-        self._begin = self._last = time.monotonic()
-        self.taken: dict[str, float] = {}
-
-    def done(self, step: str) -> None:
-        now = time.monotonic()
-        self.taken[step] = now - self._last
-        self._last = now
-
-    def total(self) -> float:
-        return self._last - self._begin

@@ -17,7 +17,10 @@ from qemu.qmp.events import EventListener
 from harness.control.base import Deadline
 from harness.errors import ControlFault
 
-__all__ = ["QmpSession"]
+__all__ = ["DISCONNECTED", "QmpSession"]
+
+DISCONNECTED = "DISCONNECTED"
+"""Not one of QEMU's own events: the monitor's connection ended."""
 
 _CLOSE_S = 5.0
 _Result = TypeVar("_Result")
@@ -38,7 +41,7 @@ class _Watcher(EventListener):
 class QmpSession:
     """The monitor of one QEMU process over a connected socket.
 
-    `on_event` is called in the session's thread with each event's name and data.
+    `on_event` is called in the session's thread with each event's name and data, at the end with DISCONNECTED.
 
     Raises:
         ControlFault: QEMU did not greet within `timeout` seconds (it could not start: see its log).
@@ -120,6 +123,7 @@ class QmpSession:
         with self._changed:
             self._lost = True
             self._changed.notify_all()
+        self._on_event(DISCONNECTED, {})
 
     def _call(self, work: Coroutine[Any, Any, _Result], what: str, timeout: float) -> _Result:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

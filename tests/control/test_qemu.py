@@ -239,10 +239,12 @@ def test_a_dead_emulator_is_an_event_and_comes_back(device: Device) -> None:
     control.restore()
     for pid in _emulators(control):
         os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: not control.alive())
+    assert control.wait_event(EventKind.DIED, timeout=5) is not None
+    assert not control.alive()
     assert [(event.kind, event.asked) for event in control.events][-1:] == [(EventKind.DIED, False)]
     control.restore()
     assert banner(control).startswith(b"SSH-2.0-")
+    assert [event.kind for event in control.events].count(EventKind.DIED) == 1
     control.close()
     control.close()
 
