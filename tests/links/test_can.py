@@ -193,12 +193,15 @@ def test_a_frozen_tcp_server_is_loss_though_its_connection_stands(run_python, re
     link.close()
 
 
-def test_servers_that_refuse_or_are_none(server, serve, recording):
+def test_a_bus_that_is_not_there(server, recording):
     with pytest.raises(BenchFault, match="could not open bus"):
         open_socketcand(server[1], "can9", name="can", tap=recording.tap)
+
+
+def test_servers_that_are_none(serve, recording):
     port = serve(lambda connection: connection.sendall(b"SSH-2.0-dropbear\r\n" * 200) or connection.recv(1))
     with pytest.raises(BenchFault, match="socketcand server"):
-        open_socketcand(f"tcp:127.0.0.1:{port}", "can0", name="can", tap=recording.tap, timeout=0.5)
+        open_socketcand(f"tcp:127.0.0.1:{port}", "can0", name="can", tap=recording.tap, timeout=0.3)
     port = serve(lambda connection: connection.recv(1))
     with pytest.raises(BenchFault, match="nothing"):
         open_socketcand(f"tcp:127.0.0.1:{port}", "can0", name="can", tap=recording.tap, timeout=0.3)
