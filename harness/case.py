@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from harness.bench import Bench
+from harness.control.base import EventKind
 from harness.clean import Masker, show, show_text
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.device.surface import Clock
@@ -84,6 +85,7 @@ class Case:
         self._events_before = len(bench.control.events)
         self._started = time.monotonic()
         self._ended = False
+        self._watches_asked = False
         bench.wiring.observer = self._on_operation
 
     # Saying what is done
@@ -258,6 +260,7 @@ class Case:
                 self._ask_watches()
             except Exception as error:  # noqa: BLE001  (decided below, never hidden)
                 raised = error
+                self._ask_watches(incidents_only=True)
         elif isinstance(raised, Exception):
             self._ask_watches(incidents_only=True)
         self._ask_control()
@@ -345,6 +348,9 @@ class Case:
                 self.unchanged(f"{name} is as before the testcase", before=before, after=after[name])
 
     def _ask_watches(self, *, incidents_only: bool = False) -> None:
+        if self._watches_asked:
+            return
+        self._watches_asked = True
         for watch in self.bench.watches:
             report = self._last_report(watch)
             unexpected = [incident for incident in report.incidents if not self._exempt(incident)]
@@ -408,7 +414,8 @@ class Case:
             if not event.asked and not allowed:
                 self.check(
                     "the device does not restart or stop by itself",
-                    held=False,
+                    # A process that died may be the emulator's own fault: that decides nothing.
+                    held=None if event.kind is EventKind.DIED else False,
                     expected="no unasked event",
                     observed=f"{event.kind.value} {event.detail}",
                     claim="BASE-NO-CRASH",

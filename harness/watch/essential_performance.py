@@ -31,6 +31,7 @@ class EssentialPerformanceWatch:
         self._regime_since = self._started
         self._outside = False
         self._incidents: list[Incident] = []
+        self._can = can
         self._unsubscribe = can.subscribe(self._on_frame)
 
     def values(self) -> dict[str, float]:
@@ -107,7 +108,8 @@ class EssentialPerformanceWatch:
         with self._lock:
             quiet = now - (self._last if self._last is not None else self._started)
             incidents = list(self._incidents)
-            if quiet > self._claim.max_gap:
+            # On a lost link the silence is the bench's, not the device's.
+            if quiet > self._claim.max_gap and self._can.lost is None:
                 incidents.append(
                     Incident(
                         IncidentKind.GAP,
