@@ -309,6 +309,8 @@ class QemuControl:
         assert self._qmp is not None
         wanted = [{"capability": each, "state": True} for each in ("x-ignore-shared", "events")]
         self._command("migrate-set-capabilities", {"capabilities": wanted})
+        # else QEMU announces the clone by ARP and RARP of its own, which a capture shows as the device's
+        self._command("migrate-set-parameters", {"announce-rounds": 0})
         self._qmp.pass_descriptor(state, "state", timeout=_COMMAND_S)
         self._command(command, {"uri": "fd:state"})
         self._qmp.wait_status("MIGRATION", "completed", timeout=_STATE_S)
