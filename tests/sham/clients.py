@@ -154,10 +154,7 @@ class ModbusRtu(Wire):
     def ask(self, pdu: bytes) -> bytes:
         """The PDU of the answer."""
         self.send(with_crc(b"\x01" + pdu))
-        sizes = {3: lambda got: 5 + got[2], 4: lambda got: 5 + got[2]}
-        frame = self.until(
-            lambda got: len(got) >= 5 and (5 if got[1] & 0x80 else sizes.get(got[1], lambda _got: 8)(got))
-        )
+        frame = self.until(_rtu_length)
         assert with_crc(frame[:-2]) == frame
         return frame[1:-2]
 
@@ -245,6 +242,14 @@ class Sham:
         connection.settimeout(WAIT_S)
         connection.connect(os.fspath(self.control.run_dir / f"{name}.sock"))
         return Wire(connection)
+
+
+def _rtu_length(got: bytes) -> int:
+    if len(got) < 5:
+        return 0
+    if got[1] & 0x80:
+        return 5
+    return 5 + got[2] if got[1] in (3, 4) else 8
 
 
 def client_key() -> paramiko.PKey:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import struct
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import paramiko
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # the sham is a folder of scripts, not an installed package
-
 from accounts import PASSWORDS
 from can_bus import authenticator
 from clients import ADDRESS6, CanBus, Sham, Terminal, client_key
