@@ -1,0 +1,142 @@
+"""Function codes and registers: all that is declared, and nothing else."""
+
+from __future__ import annotations
+
+import random
+
+from harness.case import Case
+from harness.device.modbus_map import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ModbusSurface
+from harness.device.outcomes import Accepted, Outcome, Refused
+from harness.links.modbus import read_registers, write_register
+from harness.rig.claims import ModbusMapClaim
+from harness.rig.rig_file import Effect
+from harness.testcase import About, contributes, each_surface, testcase, verifies
+
+READ_FUNCTIONS = {"holding": 3, "input": 4}
+SWEPT = 0x200
+"""Addresses tried one by one from 0 on: a block that reaches outside the map is refused as a whole."""
+SCATTERED = 150
+"""Addresses tried at random further up, and around the usual bases of register maps."""
+BASES = (1000, 4096, 9999, 10000, 30000, 30001, 32768, 40000, 40001, 49999, 50000, 65534, 65535)
+BEYOND = 8
+"""Addresses behind the declared ones on which a write is tried."""
+SEED = 20261122
+
+TAGS = [
+    verifies("NMPA-2022/SAHD", "NMPA-2022/IF-EDX", "NMPA-2020/IFU-iface", "FDA-VC/VULN-SURF"),
+    contributes("ANSM-2019/RISK-OBSC", "ANSM-2019/CRIT-I", "NMPA-2022/RPT-2.3-STD"),
+]
+
+
+def code_of(case: Case, outcome: Outcome[bytes], what: str) -> int:
+    """Return the exception code of an outcome, 0 when it was accepted.
+
+    Raises:
+        Undecided: it was neither accepted nor refused.
+    """
+    if isinstance(outcome, Refused):
+        return outcome.code or 0
+    case.value(outcome, what)
+    return 0
+
+
+@testcase(
+    "MODBUS-FUNCTIONS",
+    title="The Modbus function codes are the declared ones, all of them; any other is refused as the standard says",
+    tags=TAGS,
+    about=About(property="integrity", phase="design", method="scan", threat="undeclared function"),
+    unqualified=True,
+)
+@each_surface(ModbusMapClaim)
+def test_functions(case: Case, claim_id: str, surface: str) -> None:
+    claim = case.bench.rig.device.claims_of(ModbusMapClaim)[claim_id]
+    door = case.bench.modbus(surface)
+    case.attack(surface, "every function code")
+    codes: dict[int, int] = {}
+    for function in range(1, 0x80):
+        # Without parameters nothing can be carried out; a function that is there complains of their absence.
+        outcome = door.request(bytes([function]), operation=f"function {function}", recorded=False)
+        codes[function] = code_of(case, outcome, f"function {function}")
+    present = {function for function, code in codes.items() if code != ILLEGAL_FUNCTION}
+    case.check(
+        "function codes", held=present == set(claim.functions), expected=sorted(claim.functions),
+        observed=sorted(present), claim=claim_id,
+    )  # fmt: skip
+
+
+@testcase(
+    "MODBUS-READABLE",
+    title="The Modbus registers that can be read are the declared ones, all of them and no others",
+    tags=TAGS,
+    about=About(property="confidentiality", phase="design", method="scan", threat="undeclared register"),
+    unqualified=True,
+)
+@each_surface(ModbusMapClaim)
+def test_readable(case: Case, claim_id: str, surface: str) -> None:
+    claim = case.bench.rig.device.claims_of(ModbusMapClaim)[claim_id]
+    door = case.bench.modbus(surface)
+    rng = random.Random(SEED)
+    case.attack(surface, "reading registers inside and outside the map")
+    for table, function in READ_FUNCTIONS.items():
+        if function not in claim.functions:
+            continue
+        with case.step(f"Function {function}, {table} registers"):
+            declared = door.addresses(table)
+            tried = declared | set(range(SWEPT)) | set(BASES) | set(rng.sample(range(SWEPT, 0x10000), SCATTERED))
+            readable = set()
+            for address in sorted(tried):
+                outcome = door.request(read_registers(function, address, 1), recorded=False)
+                if code_of(case, outcome, f"{table} register {address}") != ILLEGAL_ADDRESS:
+                    readable.add(address)
+            case.check(
+                f"{table} registers that can be read", held=readable == declared, expected=sorted(declared),
+                observed=sorted(readable), claim=claim_id,
+            )  # fmt: skip
+
+
+@testcase(
+    "MODBUS-WRITABLE",
+    title="Every Modbus register declared writable takes its whole range and nothing beyond it; others take nothing",
+    tags=[
+        verifies("NMPA-2022/AUTH", "NMPA-2022/IF-EDX", "NMPA-2020/IFU-iface", "FDA-VC/VULN-ABUSE", "ANSM-2019/CRIT-I"),
+        contributes("NMPA-2022/CNFS", "NMPA-2020/IFU-config", "ANSM-2019/SAFE-FIRST"),
+    ],
+    about=About(property="integrity", phase="design", method="function", threat="value out of range"),
+    effects=[Effect.CONFIGURATION],
+    unqualified=True,
+)
+@each_surface(ModbusMapClaim)
+def test_writable(case: Case, claim_id: str, surface: str) -> None:
+    door = case.bench.modbus(surface)
+    case.attack(surface, "writing registers within and out of their range, and outside the map")
+    for name, register in door.holding("read-write").items():
+        before = case.value(door.number(name), name)
+        low, high = register.range or (before, before)
+        for several in (False, True):
+            how = f"{name} by function {16 if several else 6}"
+            with case.step(f"{how}: {low} to {high}"):
+                for value in (low, high):
+                    case.expect_accepted(f"{how}: {value}", door.write(name, value, several=several), claim=claim_id)
+                    now = case.value(door.number(name), name)
+                    case.check(f"{how} is read back", held=now == value, expected=value, observed=now, claim=claim_id)
+                for value in sorted({low - 1, high + 1, 0x7FFF, 0x8000, 0xFFFF} & set(range(0x10000))):
+                    if register.range and not low <= value <= high:
+                        outcome = door.write(name, value, several=several)
+                        case.expect_refused(f"{how}: {value}", outcome, claim=claim_id)
+                now = case.value(door.number(name), name)
+                case.unchanged(f"{name} after values out of range", before=high, after=now, claim=claim_id)
+        case.twin(f"{name} restored", door.write(name, before))
+    with case.step("Addresses behind the declared ones"):
+        _write_beyond(case, door, claim_id)
+
+
+def _write_beyond(case: Case, door: ModbusSurface, claim_id: str) -> None:
+    declared = door.addresses("holding")
+    behind = [address for address in range(max(declared) + 1, max(declared) + 1 + BEYOND) if address <= 0xFFFF]
+    taken = []
+    for address in (*behind, door.unmapped("holding")):
+        outcome = door.request(write_register(address, 0), operation=f"write to address {address}")
+        if isinstance(outcome, Accepted):
+            taken.append(address)
+        code_of(case, outcome, f"write to address {address}")
+    case.check("undeclared registers that take a write", held=not taken, expected=[], observed=taken, claim=claim_id)
