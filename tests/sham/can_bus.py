@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 THERAPY, VOLUME, SESSION = 0x100, 0x101, 0x102
 COMMAND, COMMAND_ANSWER = 0x200, 0x201
 UDS_REQUEST, UDS_RESPONSE = 0x7E0, 0x7E8
-EXTENDED = 0x8000_0000
-"""Flag on an identifier of 29 bits, as in Linux."""
+EXTENDED, REMOTE = 0x8000_0000, 0x4000_0000
+"""Flags on an identifier of 29 bits and on a remote frame, as in Linux."""
 REMOTE = 0x4000_0000
 """Flag on a remote frame, as in Linux."""
 

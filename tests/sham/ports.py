@@ -135,20 +135,25 @@ class CanHub(Hub):
 
 
 def parse_send(words: list[str]) -> bytes:
-    """The frame in `ID DLC B0 B1 …` (hexadecimal); eight digits are extended, nine standard with flags (remote).
+    """The frame in `ID DLC B0 B1 …` (hexadecimal).
+
+    Up to three digits are a standard identifier, eight an extended one; other lengths are the word of Linux, flags
+    and all, so that remote and error frames get through to a pump that ignores them.
 
     Raises:
         ValueError: not a frame.
     """
     if len(words) < 2:
         raise ValueError("identifier and length expected")
-    identifier, length = int(words[0], 16), int(words[1], 16)
-    data = bytes(int(word, 16) for word in words[2:])
-    extended = len(words[0]) == 8
-    number = identifier & ~REMOTE if len(words[0]) >= 8 else identifier
-    if len(data) != length or length > 8 or not 0 <= number < (1 << 29 if extended else 0x800):
+    word, length = int(words[0], 16), int(words[1], 16)
+    data = bytes(int(each, 16) for each in words[2:])
+    if len(words[0]) == 8:
+        word |= EXTENDED
+    remote = bool(word & REMOTE) and not data
+    highest = 0x7FF if len(words[0]) <= 3 else 0xFFFF_FFFF
+    if not 0 <= word <= highest or not 0 <= length <= 8 or (len(data) != length and not remote):
         raise ValueError("identifier or length out of range")
-    return pack(identifier | EXTENDED if extended else identifier, data)
+    return pack(word, data)
 
 
 class Agent(Hub):

@@ -223,6 +223,7 @@ def test_iso_tp_survives_any_frames_and_then_still_answers(frames: list[bytes]) 
 @given(st.integers(0, 0x7FF), st.binary(max_size=8), st.booleans())
 def test_a_socketcand_frame_is_read_back(identifier: int, data: bytes, extended: bool) -> None:
     words = [f"{identifier:08X}" if extended else f"{identifier:X}", f"{len(data):X}", *(f"{b:X}" for b in data)]
+    assert unpack(parse_send(["040000200", "8"])) == (0x4000_0200, b"")
     assert unpack(parse_send(words)) == (identifier | (EXTENDED if extended else 0), data)
 
 
