@@ -45,6 +45,12 @@ _SIGNS = {"✘": "failed", "?": "broken"}
 _NOISE = frozenset({"host", "thread", "framework", "language", "package", "parentSuite", "suite", "subSuite"})
 
 
+_FIXTURES = {"case": "Bring the device to its baseline and read its identity"}
+
+STEPS_LIMIT = 1_000
+"""Steps shown of one attempt. Beyond it only those that are not passed are; the journal holds all."""
+
+
 def label(nodeid: str, meta: Meta, *, rig: Rig, claims: list[str]) -> None:
     """Say in the result of the test in progress what the testcase is. Nothing happens when Allure is off."""
     result = _current()
@@ -63,6 +69,7 @@ class AllureObserver:
     def __init__(self) -> None:
         self._result = _current()
         self._open = _Steps()
+        self._shown = 0
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -70,7 +77,8 @@ class AllureObserver:
         name = line(title)
         step = TestStepResult(name=name, status=_SIGNS.get(name[:1], "passed"), stage="finished", start=_now())
         parent = self._open.stack[-1] if self._open.stack else self._result
-        if parent is not None:
+        shown = parent is not None and self._room(step)
+        if shown:
             parent.steps.append(step)
         self._open.stack.append(step)
         try:
@@ -82,8 +90,17 @@ class AllureObserver:
         finally:
             step.stop = _now()
             self._open.stack.pop()
+            if parent is not None and not shown and step.status != "passed":
+                parent.steps.append(step)
             if isinstance(parent, TestStepResult):
                 parent.status = _worse(parent.status, step.status)
+
+    def _room(self, step: TestStepResult) -> bool:
+        self._shown += 1
+        if self._shown == STEPS_LIMIT and self._result is not None:
+            note = f"more than {STEPS_LIMIT} steps: from here on only checks that did not hold; the journal has all"
+            self._result.steps.append(TestStepResult(name=note, status="passed", start=step.start, stop=step.start))
+        return self._shown < STEPS_LIMIT
 
     def attach(self, name: str, text: str) -> None:
         """Show text beside the present step: short text as it is, longer text as a plain-text attachment."""
@@ -130,7 +147,10 @@ class _Gate:
 
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:
-        """Clean what fixtures said."""
+        """Clean what fixtures said; leave out finalisers without an outcome, which allure-pytest adds to each."""
+        container.afters = [fixture for fixture in container.afters if fixture.status]
+        for fixture in container.befores:
+            fixture.name = _FIXTURES.get(fixture.name, fixture.name)
         for fixture in (*container.befores, *container.afters):
             _clean(fixture)
 

@@ -24,8 +24,10 @@ __all__ = [
     "Claimed",
     "Facts",
     "clause_name",
+    "derived_links",
     "description",
     "document_name",
+    "document_status",
     "facts_of_meta",
     "facts_of_record",
     "labels",
@@ -153,10 +155,15 @@ def title(facts: Facts) -> str:
 
 
 def document_name(document: Document) -> str:
-    """A guideline as the report's tree names it: id, title, status, and who numbered it."""
-    status = {"in-use": "in use"}.get(document.status, document.status)
-    heir = f", superseded by {document.superseded_by}" if document.superseded_by else ""
-    return line(f"{document.id} · {document.title} ({status}{heir})")
+    """A guideline as the report's tree names it: id, status, title."""
+    return line(f"{document.id} ({document_status(document)}) · {document.title}")
+
+
+def document_status(document: Document) -> str:
+    """The status of a guideline in words, with its heir."""
+    heir = f"superseded by {document.superseded_by}" if document.superseded_by else ""
+    words = {"in-use": "in use", "superseded": "" if heir else "superseded"}.get(document.status, document.status)
+    return ", ".join(part for part in (words, heir) if part)
 
 
 def clause_name(clause: Clause) -> str:
@@ -166,25 +173,18 @@ def clause_name(clause: Clause) -> str:
 
 
 def labels(facts: Facts, registry: Registry) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of every label. A clause label names its guideline too: see `harness.report.tree`."""
-    for tag in facts.tags:
-        clause = registry.clause(tag.clause_id)
-        yield CLAUSE, clause_name(clause)
-        yield "strength", f"{tag.clause_id} {tag.strength}"
-    for document_id in dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags):
-        yield GUIDELINE, document_name(registry.document(document_id))
-    for link in _derived(facts, registry):
-        yield "derived clause", line(f"{link.target} (confidence {CONFIDENCE[link.confidence]}, from {link.clause})")
+    """Yield (name, value) of every label, what is read most often first.
+
+    A clause label names its guideline too: see `harness.report.tree`.
+    """
     single = {
         "testcase": f"{facts.id} version {facts.version}" if facts.id else "",
+        "item grade": facts.grade + (" (indicative: needs real hardware)" if facts.indicative else ""),
         "property": facts.protects,
         "life-cycle phase": facts.phase,
         "method": facts.method,
         "threat": facts.threat,
         "severity": facts.severity,
-        "item grade": facts.grade + (" (indicative: needs real hardware)" if facts.indicative else ""),
-        "rig": facts.rig,
-        NODEID: facts.nodeid,
     }
     yield from ((name, line(value)) for name, value in single.items() if value)
     for claim in facts.claims:
@@ -192,6 +192,16 @@ def labels(facts: Facts, registry: Registry) -> Iterator[tuple[str, str]]:
     yield from (("requirement", line(name)) for name in facts.requirements)
     yield from (("risk", line(name)) for name in facts.risks)
     yield from (("effect", line(name)) for name in facts.effects)
+    for document_id in dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags):
+        yield GUIDELINE, document_name(registry.document(document_id))
+    for tag in facts.tags:
+        yield CLAUSE, clause_name(registry.clause(tag.clause_id))
+    for tag in facts.tags:
+        yield "strength", f"{tag.strength}: {tag.clause_id}"
+    for link in derived_links(facts, registry):
+        yield "derived clause", line(f"{link.target} (confidence {CONFIDENCE[link.confidence]}, from {link.clause})")
+    yield "rig", line(facts.rig)
+    yield NODEID, line(facts.nodeid)
     if facts.unqualified:
         yield "tag", "unqualified"
     if facts.indicative:
@@ -204,42 +214,53 @@ def links(facts: Facts, registry: Registry) -> Iterator[tuple[str, str]]:
         for key in registry.document(document_id).provenance:
             source = registry.provenance[key]
             for url in source.urls[:1]:
-                yield url, line(f"{document_id} ({source.quality})", 120)
+                yield url, line(f"{document_id}: {source.what}", 120)
 
 
 def description(facts: Facts, registry: Registry) -> str:
     """Say in Markdown what the testcase shows, for whom, and on whose word."""
-    out = [_md(facts.title), ""]
-    if facts.tags:
-        out.append("**Clauses**\n")
-        for tag in facts.tags:
-            clause = registry.clause(tag.clause_id)
-            note = registry.document(clause.document).numbering_note
-            text = f": {clause.paraphrase}" if clause.paraphrase else ""
-            out.append(f"- {_md(clause_name(clause))} — *{tag.strength}*{_md(text)}{f' ({note})' if note else ''}")
-        for link in _derived(facts, registry):
-            out.append(
-                f"- {_md(link.target)} — *derived* from {_md(link.clause)}, confidence {CONFIDENCE[link.confidence]}"
-            )
-        out.append("")
-    if facts.claims:
-        out.append("**Claims**\n")
-        for claim in facts.claims:
-            out.append(f"- {_md(claim.id)}" + (f" — {_md(claim.source)} ({claim.status})" if claim.source else ""))
-        out.append("")
-    if facts.requirements or facts.risks:
-        out.append(
-            f"Requirements: {_md(', '.join(facts.requirements) or 'none named')}; "
-            f"risks: {_md(', '.join(facts.risks) or 'none named')}.\n"
-        )
+    return "\n\n".join(part for part in (_clauses(facts, registry), _claims(facts), _caveats(facts)) if part)
+
+
+def _clauses(facts: Facts, registry: Registry) -> str:
+    if not facts.tags:
+        return ""
+    out = ["**Clauses**", ""]
+    for tag in facts.tags:
+        clause = registry.clause(tag.clause_id)
+        text = f": {clause.paraphrase}" if clause.paraphrase else ""
+        out.append(f"- {_md(clause_name(clause))} — *{tag.strength}*{_md(text)}")
+    groups: dict[str, list[str]] = {}
+    for link in derived_links(facts, registry):
+        groups.setdefault(CONFIDENCE[link.confidence], []).append(f"{link.target} (from {link.clause})")
+    for confidence, targets in groups.items():
+        out.append(f"- *derived* through the cross-walk, confidence {confidence}: {_md(', '.join(targets))}")
+    documents = dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags)
+    ours = [name for name in documents if registry.document(name).numbering == "proofrig"]
+    if ours:
+        out += ["", f"{_md(', '.join(ours))}: identifiers assigned by Proofrig."]
+    return "\n".join(out)
+
+
+def _claims(facts: Facts) -> str:
+    if not facts.claims:
+        return ""
+    out = ["**Claims**", ""]
+    for claim in facts.claims:
+        out.append(f"- {_md(claim.id)}" + (f" — {_md(claim.source)} ({claim.status})" if claim.source else ""))
+    return "\n".join(out)
+
+
+def _caveats(facts: Facts) -> str:
+    out = []
     if facts.indicative:
-        out.append(f"On an emulated item this result is **indicative** only: {_md(facts.hardware)}.\n")
+        out.append(f"On an emulated item this result is **indicative** only: {_md(facts.hardware)}.")
     if facts.unqualified:
-        out.append("**Unqualified**: no fixture weakness exists yet that this testcase is known to catch.\n")
-    return "\n".join(out).strip()
+        out.append("**Unqualified**: no fixture weakness exists yet that this testcase is known to catch.")
+    return "\n\n".join(out)
 
 
-def _derived(facts: Facts, registry: Registry) -> Iterator[CrossLink]:
+def derived_links(facts: Facts, registry: Registry) -> Iterator[CrossLink]:
     """The surest link to each clause the cross-walk leads to and the testcase is not tagged with."""
     own = {tag.clause_id for tag in facts.tags}
     rank = [Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW, None]

@@ -35,7 +35,10 @@ class CheckRecord:
 
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
-    """One planned testcase and what it came to. `checks` are those of the last attempt; `seconds` sums all."""
+    """One planned testcase and what it came to. `checks` are those of the last attempt; `seconds` sums all.
+
+    `about` has property, phase, method, threat, severity, hardware, unqualified and effects, as far as they are known.
+    """
 
     nodeid: str
     verdict: Verdict
@@ -147,6 +150,7 @@ def read_run(run_dir: Path) -> RunRecord:
 
 
 _UNSUPPORTED = "recorded as PASS, but"
+_ABOUT = ("severity", "hardware", "unqualified", "effects")
 
 
 def _last(reading: Reading, kind: str) -> Mapping[str, Any]:
@@ -216,7 +220,7 @@ class _Cases:
             data = entry.data
             match entry.kind:
                 case "plan":
-                    for nodeid, meta in data.get("cases", {}).items():
+                    for nodeid, meta in data.get("about", {}).items():
                         self._of(nodeid).meta = {**meta, **self._of(nodeid).meta}
                 case "case.start":
                     case = self._of(data["testcase"])
@@ -266,7 +270,7 @@ def _record(nodeid: str, case: _Gathered) -> CaseRecord:
         title=meta.get("title", ""),
         version=meta.get("version", 0),
         tags=tuple(Tag(clause_id=tag["clause"], strength=Strength(tag["strength"])) for tag in meta.get("clauses", ())),
-        about=meta.get("about", {}),
+        about={**meta.get("about", {}), **{key: meta[key] for key in _ABOUT if key in meta}},
         claims=tuple(meta.get("claims", ())),
         requirements=tuple(meta.get("requirements", ())),
         risks=tuple(meta.get("risks", ())),
