@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,12 +98,26 @@ class Oracle:
 
     def _compare(self, now: Clock) -> Trouble | None:
         before, self._clock = self._clock, now
+        fits, how = self._fits(before, now)
+        if fits:
+            return None
+        slack = self._bench.rig.device.clock_tolerance
+        if now.uptime > now.answered - before.asked + slack:
+            return Trouble(Harm.NONSENSE, f"stale: {how}")
+        # It may have begun anew since, or be an old answer: a clock that began anew goes on.
+        threading.Event().wait(3 * slack)
+        later = self._bench.surface(self._surface).probe()
+        if not isinstance(later, Accepted):
+            return Trouble(Harm.NONSENSE, f"{how}; then {name_of(later)}")
+        self._clock = later.value
+        goes_on, then = self._fits(now, later.value)
+        if goes_on:
+            return Trouble(Harm.RESTART, how, claim="BASE-NO-CRASH")
+        return Trouble(Harm.NONSENSE, f"stale: {how}; {then}")
+
+    def _fits(self, before: Clock, now: Clock) -> tuple[bool, str]:
+        """Whether the device's clock went on from `before` to `now` as the bench's did, and the numbers."""
         slack = self._bench.rig.device.clock_tolerance
         low, high = now.asked - before.answered - slack, now.answered - before.asked + slack
-        passed = now.uptime - before.uptime
         how = f"{self._surface}: uptime {before.uptime:.3f} s, then {now.uptime:.3f} s, {low:.3f} to {high:.3f} s later"
-        if passed < 0 and now.uptime <= high:
-            return Trouble(Harm.RESTART, how, claim="BASE-NO-CRASH")
-        if not low <= passed <= high:
-            return Trouble(Harm.NONSENSE, f"stale: {how}")
-        return None
+        return low <= now.uptime - before.uptime <= high, how

@@ -29,6 +29,7 @@ BASELINE: Mapping[str, BaselineClaim] = MappingProxyType(
     {
         "BASE-NO-DEFAULT-PASSWORD": _fda("Appendix 1, A", "no default, hard-coded, empty or guessable password"),
         "BASE-CHECKSUM": _fda("Appendix 1, A", "a checksum is not an authenticator"),
+        "BASE-CRYPTO": _fda("Appendix 1, C", "no algorithm known to be broken or weak is offered"),
         "BASE-REPLAY": _fda("Appendix 1, A", "a recorded command is not accepted again"),
         "BASE-DEBUG-SHUT": _fda("Appendix 1, D", "debug ports and boot loader are shut"),
         "BASE-DENY": _fda("Appendix 1, B", "what is not allowed is denied, on serial interfaces too"),
