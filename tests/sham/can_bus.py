@@ -21,8 +21,6 @@ COMMAND, COMMAND_ANSWER = 0x200, 0x201
 UDS_REQUEST, UDS_RESPONSE = 0x7E0, 0x7E8
 EXTENDED, REMOTE = 0x8000_0000, 0x4000_0000
 """Flags on an identifier of 29 bits and on a remote frame, as in Linux."""
-REMOTE = 0x4000_0000
-"""Flag on a remote frame, as in Linux."""
 
 
 def pack(identifier: int, data: bytes) -> bytes:
