@@ -221,7 +221,7 @@ class Case:
         stalled = False
         if measured is None:
             held = False
-        elif low + uncertainty <= measured <= high - uncertainty:
+        elif (low <= 0 or low + uncertainty <= measured) and measured <= high - uncertainty:
             held = True
         elif measured < low - uncertainty or measured > high + uncertainty:
             held = False

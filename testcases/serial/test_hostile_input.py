@@ -1,0 +1,93 @@
+"""Control bytes, overlong lines, invalid text and breaks on a log-in surface do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.case import Case
+from harness.device.entrance import entrance
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
+from harness.rig.claims import AvailabilityClaim
+from harness.rig.device_file import DeviceFile, DialogueSurface
+from harness.testcase import About, Instance, contributes, each, testcase, verifies
+
+TAGS = [
+    verifies("FDA-VC/VULN-ABUSE", "FDA-A1/G", "NMPA-2022/SAHD", "NMPA-2020/IFU-iface"),
+    contributes("ANSM-2019/CRIT-D", "ANSM-2019/SAFE-FIRST", "NMPA-2022/VULN-1"),
+]
+
+INPUTS: dict[str, bytes] = {
+    "every control byte": bytes(byte for byte in range(0x20) if byte not in b"\r\n") * 4,
+    "every byte above 7F": bytes(range(0x7F, 0x100)) * 4,
+    "invalid UTF-8": b"\xc0\xaf\xed\xa0\x80\xf8\x88\x80\x80\x80\xff\xfe" * 20,
+    "4096 NUL bytes": bytes(4096),
+    "a line of 1000 bytes": b"A" * 1000,
+    "a line of 16384 bytes": b"B" * 16384,
+    "format strings": b"%s%n%x%p" * 12 + b"\r",
+    "terminal sequences": b"\x1b[2J\x1b[6n\x1b]0;x\x07\x1bc" * 20,
+    "200 empty lines": b"\r" * 200,
+    "backspaces over nothing": b"\b\x7f" * 500,
+}
+"""Name of what is sent → its bytes; a line end follows."""
+
+
+def dialogues(device: DeviceFile) -> Iterator[Instance]:
+    """Every log-in surface of an availability claim."""
+    for claim_id, claim in device.claims_of(AvailabilityClaim).items():
+        for surface in claim.surfaces:
+            if isinstance(device.surfaces[surface], DialogueSurface):
+                yield Instance(surface, (claim_id, surface))
+
+
+@testcase(
+    "CONSOLE-HOSTILE-INPUT",
+    title="Malformed input at the log-in prompt is survived",
+    tags=TAGS,
+    about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
+    unqualified=True,
+)
+@each("claim_id, surface", dialogues)
+def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
+    door = case.bench.dialogue(surface)
+
+    case.attack(surface, "malformed input at the log-in prompt")
+    with entrance(door) as prompt:
+        for what, data in INPUTS.items():
+            if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
+                return
+        if prompt.can_break:
+            _survived(case, claim_id, "a break", prompt.poke(b"", send_break=True, operation="break"))
+        case.twin("the log-in after it", prompt.visit(next(iter(door.accounts))))
+
+
+@testcase(
+    "SESSION-HOSTILE-INPUT",
+    title="Malformed input in a session is survived",
+    tags=TAGS,
+    about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
+    unqualified=True,
+)
+@each("claim_id, surface", dialogues)
+def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:
+    door = case.bench.dialogue(surface)
+
+    case.attack(surface, "malformed input in a session")
+    with door.session() as opened:
+        session = case.value(opened, "log-in")
+        for what, data in INPUTS.items():
+            if not _survived(case, claim_id, what, session.poke(data, operation=what)):
+                return
+        if session.can_break:
+            _survived(case, claim_id, "a break", session.poke(b"", send_break=True, operation="break"))
+        case.twin("the session after it", door.read_in(session, "uptime"))
+
+
+def _survived(case: Case, claim_id: str, what: str, outcome: Outcome[bytes]) -> bool:
+    """The prompt comes back; that it does not is decided by whether the surface is alive at the end."""
+    return case.check(
+        what,
+        held=isinstance(outcome, Accepted) or None,
+        expected="the prompt comes back",
+        observed="it does" if isinstance(outcome, Accepted) else name_of(outcome),
+        claim="" if isinstance(outcome, NoAnswer) else claim_id,
+    )
