@@ -104,6 +104,7 @@ class Case:
             Undecided: the surface does not answer before the attack.
         """
         if surface not in self._attacked:
+            self.await_watches()
             seen = self.bench.surface(surface).probe()
             if not isinstance(seen, Accepted):
                 self._write("alive", surface=surface, seen=False, how=name_of(seen))
