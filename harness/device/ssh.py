@@ -126,7 +126,7 @@ class SshServer:
         return self._seen(f"methods for {user}", outcome)
 
     def run(self, menu: re.Pattern[bytes]) -> Outcome[bytes]:
-        """Ask for a command; accepted when its result comes back, refused when it is denied or the menu comes instead."""
+        """Ask for a command; accepted when its result comes back, refused when denied or when the menu comes."""
         left, right = secrets.randbelow(9000) + 1000, secrets.randbelow(9000) + 1000
         # The product is in no part of the request: an echo is not taken for a result.
         command = f"expr {left} \\* {right} || set /a {left}*{right}"

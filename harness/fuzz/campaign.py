@@ -67,7 +67,9 @@ def delivery_to(bench: Bench, surface: str) -> Delivery:
     raise UsageError(f"surface {surface!r} cannot be fuzzed", hint="kinds that can: modbus, uds, dialogue")
 
 
-def fuzz(case: Case, surface: str, model: Model, *, claim: str, cases: int | None = None, seed: int | None = None) -> None:
+def fuzz(
+    case: Case, surface: str, model: Model, *, claim: str, cases: int | None = None, seed: int | None = None
+) -> None:
     """Run a campaign on `surface` and check the availability claim `claim` and BASE-NO-CRASH.
 
     Args:
@@ -173,7 +175,10 @@ class _Campaign:
     def _check_end(self, *, planned: int, executed: int, replies: dict[str, int]) -> None:
         observed = f"{executed} of {planned} cases sent ({', '.join(f'{n} {what}' for what, n in replies.items())})"
         self._case.check(
-            "every planned case was sent", held=executed == planned or None, expected=f"{planned} cases", observed=observed
+            "every planned case was sent",
+            held=executed == planned or None,
+            expected=f"{planned} cases",
+            observed=observed,
         )
         understood = replies.get(Reply.ANSWERED, 0) > 0
         self._case.check(

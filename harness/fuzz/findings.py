@@ -90,7 +90,9 @@ def read_finding(path: Path) -> Finding:
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"is no finding: {error!r}", where=str(path), hint="give a file of a run's findings/") from error
+        raise UsageError(
+            f"is no finding: {error!r}", where=str(path), hint="give a file of a run's findings/"
+        ) from error
 
 
 def _cases(raw: Sequence[dict[str, str]]) -> list[FuzzCase]:

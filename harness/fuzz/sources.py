@@ -69,7 +69,9 @@ def case_sources() -> list[CaseSource]:
     return [entry.load()() for entry in found]
 
 
-def draw(model: Model, count: int, *, seed: int, sources: Sequence[CaseSource]) -> tuple[list[FuzzCase], dict[str, int]]:
+def draw(
+    model: Model, count: int, *, seed: int, sources: Sequence[CaseSource]
+) -> tuple[list[FuzzCase], dict[str, int]]:
     """Draw `count` cases, evenly from `sources`; what one cannot give the next one does.
 
     Returns the cases, sources mixed, and how many came from each. Fewer than `count` only if all are exhausted.

@@ -113,11 +113,12 @@ def test_udp_ports(case: Case, claim_id: str, family: Family) -> None:
     others = {port: state for port, state in states.items() if port not in claim.udp}
     opened = [port for port, state in others.items() if state is UdpState.OPEN]
     silent = [port for port, state in others.items() if state is UdpState.OPEN_OR_FILTERED]
+    unreachable = len(others) - len(opened) - len(silent)
     case.check(
         "no other UDP port is open",
         held=False if opened else None if silent else True,
         expected="every port asked is reported unreachable by the device",
-        observed=f"answered: {numbers(opened)}; silent: {numbers(silent)}; unreachable: {len(others) - len(opened) - len(silent)}",
+        observed=f"answered: {numbers(opened)}; silent: {numbers(silent)}; unreachable: {unreachable}",
         claim=claim_id,
         repeat=f"ask {host}, UDP {numbers(opened)}" if opened else "",
     )

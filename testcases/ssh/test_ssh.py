@@ -116,9 +116,13 @@ def test_log_in(case: Case, claim_id: str, surface: str) -> None:
         with case.step("root"):
             case.expect_refused("root by `none`", server.log_in("root", "none"), claim=claim_id)
             for method in PASSWORD_METHODS:
-                case.expect_refused(f"root, empty password by {method}", server.log_in("root", method, ""), claim=claim_id)
+                case.expect_refused(
+                    f"root, empty password by {method}", server.log_in("root", method, ""), claim=claim_id
+                )
             if key:
-                case.expect_refused("root with the bench's key", server.log_in("root", "publickey", key), claim=claim_id)
+                case.expect_refused(
+                    "root with the bench's key", server.log_in("root", "publickey", key), claim=claim_id
+                )
 
 
 @testcase(
