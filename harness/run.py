@@ -8,6 +8,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,7 +121,17 @@ class Run:
         """Record what is going to be run; `about` says what each testcase says of itself, where it is known."""
         digest = hashlib.sha256(json.dumps(list(nodeids)).encode()).hexdigest()
         known = {
-            nodeid: {"id": meta.id, "title": meta.title, "version": meta.version, "clauses": _clauses(meta)}
+            nodeid: {
+                "id": meta.id,
+                "title": meta.title,
+                "version": meta.version,
+                "clauses": _clauses(meta),
+                "about": asdict(meta.about),
+                "severity": meta.severity,
+                "hardware": meta.hardware,
+                "unqualified": meta.unqualified,
+                "effects": sorted(effect.value for effect in meta.effects),
+            }
             for nodeid, meta in about.items()
         }
         self.journal.write("plan", plan_sha256=digest, testcases=list(nodeids), about=known)
