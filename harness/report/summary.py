@@ -73,7 +73,7 @@ def finish_report(run_dir: Path, *, html: bool, write: Callable[[str], None]) ->
 
 
 def summary_of(run: RunRecord) -> dict[str, Any]:
-    """The run in short, for programs: testcases with verdict, reason, clauses and checks; faults of bench and record."""
+    """The run in short, for programs: testcases with verdict, reason and checks, clauses, faults of bench and record."""
     documents, unknown = coverage_of(run, load_registry())
     return {
         "run": run.run,
@@ -158,12 +158,15 @@ def _clauses(case: CaseRecord) -> str:
 
 
 def _reasons(run: RunRecord) -> Iterator[str]:
+    """The first lines of each reason, once for all testcases that share it."""
+    shared: dict[tuple[Verdict, str], list[str]] = {}
     for case in run.cases:
-        if case.verdict is Verdict.PASS or not case.reason:
-            continue
+        if case.verdict is not Verdict.PASS and case.reason:
+            shared.setdefault((case.verdict, case.reason), []).append(line(case.name))
+    for (verdict, reason), names in shared.items():
         yield ""
-        yield f"{case.verdict.value}  {line(case.name)}"
-        lines = show_text(case.reason).splitlines()
+        yield f"{verdict.value}  {', '.join(names)}"
+        lines = show_text(reason).splitlines()
         shown = lines if len(lines) <= REASON_LINES + 1 else lines[:REASON_LINES]
         yield from (f"    {each}" for each in shown)
         if len(lines) > len(shown):
