@@ -73,7 +73,7 @@ def finish_report(run_dir: Path, *, html: bool, write: Callable[[str], None]) ->
 
 
 def summary_of(run: RunRecord) -> dict[str, Any]:
-    """The run in short, for programs: testcases with verdict, reason and checks, clauses, faults of bench and record."""
+    """The run in short, for programs: testcases with verdict, reason and checks; clauses; what went wrong."""
     documents, unknown = coverage_of(run, load_registry())
     return {
         "run": run.run,
