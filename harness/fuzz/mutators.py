@@ -29,9 +29,15 @@ class MutatorSource:
     def draw(self, model: Model, count: int, *, seed: int) -> Drawn:
         """Return `count` cases: up to half of them corners, spread over the messages, the others random."""
         longest = {message.name: max((f.longest for f in message.fields), default=0) for message in model.messages}
-        corners = [case for message in model.messages for case in _corners(message, longest[message.name])]
-        first = spread(corners, max(1, count // 2), seed=seed)
-        seen = {(case.state, case.data) for case in first} | {(m.state, m.render()) for m in model.messages}
+        good = {(message.state, message.render()) for message in model.messages}
+        corners = {
+            (case.state, case.data): case
+            for message in model.messages
+            for case in _corners(message, longest[message.name])
+            if (case.state, case.data) not in good
+        }
+        first = spread(list(corners.values()), max(1, count // 2), seed=seed)
+        seen = good | {(case.state, case.data) for case in first}
         rng = random.Random(seed)
         cases = list(first)
         number = 0
