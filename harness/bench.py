@@ -203,9 +203,13 @@ class Bench:
         self.control.power_on()
 
     def start_watches(self) -> None:
-        """Start a console watch and one for each essential-performance claim whose link is wired."""
+        """Start a console watch and one for each essential-performance claim whose link is wired.
+
+        The emulator behind the device is sampled for stalls from now on.
+        """
         device = self.rig.device
         links = self.rig.file.links
+        self.stalls.watch_process(self.control.pid if isinstance(self.control, QemuControl) else None)
         if device.console and device.console in links and device.death_strings:
             stream = self.wiring.open_stream(device.console)
             if isinstance(stream, NoAnswer):

@@ -113,6 +113,11 @@ class QemuControl:
         self._notice_death()
         return self._events.all()
 
+    @property
+    def pid(self) -> int | None:
+        """The emulator's process, None while the device has no power."""
+        return self._process.pid if self._process is not None else None
+
     def wait_event(self, kind: EventKind, *, timeout: float, after: int = 0) -> ControlEvent | None:
         """The first event of `kind` past the `after` first ones; None when none comes in time."""
         return self._events.wait(kind, timeout=timeout, after=after)
