@@ -99,7 +99,7 @@ def _look_serial(bench: Bench, name: str) -> tuple[bool | None, str]:
     if isinstance(stream, NoAnswer):
         return False, stream.reason
     if surface is not None:
-        at_prompt = bench.dialogue(surface).at_log_in_prompt(stream)
+        at_prompt = bench.dialogue(surface).conversation.at_log_in_prompt(stream)
         return (True, "stands at the log-in prompt") if at_prompt else (False, "opens, but shows no log-in prompt")
     heard = stream.wait_quiet(0.2, QUIET)
     return (True, f"{len(heard)} bytes heard") if heard else (None, "opens; nothing heard")
