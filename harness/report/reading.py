@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.clauses.model import Strength, Tag
 from harness.clean import file_name
 from harness.errors import UsageError
-from harness.journal import Entry, Reading, read_journal
+from harness.journal import KINDS, Entry, Reading, read_journal
 from harness.verdict import CheckState, Verdict
 
 __all__ = ["CaseRecord", "CheckRecord", "RunRecord", "read_run"]
@@ -114,10 +114,10 @@ def read_run(run_dir: Path) -> RunRecord:
         raise UsageError(
             "there is no journal.jsonl", where=str(run_dir), hint="give the folder of a run under reports/"
         )
-    main = read_journal(path)
+    problems: list[str] = []
+    main = _read(path, problems)
     if not main.entries:
         raise UsageError("the journal holds no whole line", where=str(path), hint="the run was killed as it began")
-    problems = list(_damage("journal.jsonl", main))
     readings = {"main": main, **_workers(run_dir, main, problems)}
     if not main.of("run.end"):
         problems.append("the run did not end: it was killed or crashed")
@@ -158,11 +158,39 @@ def _last(reading: Reading, kind: str) -> Mapping[str, Any]:
     return entries[-1].data if entries else {}
 
 
-def _damage(name: str, reading: Reading) -> Iterable[str]:
+def _read(path: Path, problems: list[str]) -> Reading:
+    """Read a journal as far as it can be believed, and say what is wrong with the rest.
+
+    Where the chain breaks, the line before the break may be the changed one: it is not believed either.
+    """
+    reading = read_journal(path)
+    entries = reading.entries
     if reading.broken_at is not None:
-        yield f"{name}: the chain breaks at line {reading.broken_at + 1}; nothing after it is used"
+        line = reading.broken_at + 1
+        problems.append(f"{path.name}: the chain breaks at line {line}; nothing from the line before it on is used")
+        entries = entries[:-1]
+    if entries and not _sound(entries[-1]):
+        # Nothing follows the last line that could vouch for it.
+        problems.append(f"{path.name}: line {len(entries)} is damaged and not used")
+        entries = entries[:-1]
     if reading.torn:
-        yield f"{name}: the last line is torn (the process was killed while writing it)"
+        problems.append(f"{path.name}: the last line is torn (the process was killed while writing it)")
+    return replace(reading, entries=entries)
+
+
+def _sound(entry: Entry) -> bool:
+    """Whether a line holds what its kind must hold."""
+    try:
+        if not KINDS[entry.kind] <= entry.data.keys():
+            return False
+        match entry.kind:
+            case "check":
+                CheckState(entry.data["state"])
+            case "result" | "case.end":
+                Verdict(entry.data["verdict"])
+        return True
+    except (KeyError, ValueError, AttributeError):
+        return False
 
 
 def _workers(run_dir: Path, main: Reading, problems: list[str]) -> dict[str, Reading]:
@@ -175,9 +203,8 @@ def _workers(run_dir: Path, main: Reading, problems: list[str]) -> dict[str, Rea
         if not path.is_file():
             problems.append(f"{path.name}: the journal of worker {worker} is missing")
             continue
-        reading = read_journal(path)
+        reading = _read(path, problems)
         found[worker] = reading
-        problems += _damage(path.name, reading)
         opening = hashlib.sha256(path.read_bytes().partition(b"\n")[0]).hexdigest()
         if worker in first and opening != first[worker]:
             problems.append(f"{path.name}: its first line is not the one the main journal recorded")
@@ -193,7 +220,7 @@ def _workers(run_dir: Path, main: Reading, problems: list[str]) -> dict[str, Rea
         if worker not in {file_name(name) for name in (*first, *last)}:
             # The worker died before its first result: its journal is still of use, but nobody vouches for it.
             problems.append(f"{path.name}: the main journal does not know this worker; the run was killed early")
-            found[worker] = read_journal(path)
+            found[worker] = _read(path, problems)
     return found
 
 
