@@ -111,11 +111,12 @@ class RunPlugin:
             self.run_dir = Path(config.workerinput["proofrig_run_dir"])  # type: ignore[attr-defined]
         else:
             self.run_dir = self._make_run_dir()
-            if config.pluginmanager.hasplugin("allure_pytest") and not config.option.allure_report_dir:
-                config.option.allure_report_dir = str(self.run_dir / "allure-results")
-                config.option.attach_capture = False  # captured output may hold device data, uncleaned
             if config.option.verbose == 0:
                 config.option.verbose = 1
+        if config.pluginmanager.hasplugin("allure_pytest"):
+            # Set in each worker too: xdist hands them the command line, not the options.
+            config.option.allure_report_dir = config.option.allure_report_dir or str(self.run_dir / "allure-results")
+            config.option.attach_capture = False  # captured output may hold device data, uncleaned
 
     # Collecting
 

@@ -233,8 +233,9 @@ def _clauses(facts: Facts, registry: Registry) -> str:
     groups: dict[str, list[str]] = {}
     for link in derived_links(facts, registry):
         groups.setdefault(CONFIDENCE[link.confidence], []).append(f"{link.target} (from {link.clause})")
-    for confidence, targets in groups.items():
-        out.append(f"- *derived* through the cross-walk, confidence {confidence}: {_md(', '.join(targets))}")
+    for confidence in CONFIDENCE.values():
+        if targets := groups.get(confidence):
+            out.append(f"- *derived* through the cross-walk, confidence {confidence}: {_md(', '.join(targets))}")
     documents = dict.fromkeys(registry.clause(tag.clause_id).document for tag in facts.tags)
     ours = [name for name in documents if registry.document(name).numbering == "proofrig"]
     if ours:

@@ -17,6 +17,7 @@ from harness.report.labels import CLAUSE, clause_name, document_name
 __all__ = ["arrange"]
 
 UNTAGGED = "without a clause"
+_ORDER = {status: number for number, status in enumerate(("failed", "broken", "unknown", "skipped", "passed"))}
 
 
 def arrange(
@@ -29,9 +30,10 @@ def arrange(
         labels: labels of each result, by the `nodeId` of its leaf.
         registry: gives names and order.
     """
-    leaves: Mapping[str, Mapping[str, Any]] = tree["leavesById"]
+    ordered = sorted(tree["leavesById"].items(), key=lambda each: (_ORDER.get(each[1]["status"], 0), each[1]["name"]))
+    leaves = {leaf: {**data, "groupOrder": number} for number, (leaf, data) in enumerate(ordered, 1)}
     under: dict[str, list[str]] = {}
-    for leaf in sorted(leaves, key=lambda each: leaves[each].get("name", "")):
+    for leaf in leaves:
         names = [each["value"] for each in labels.get(leaf, ()) if each["name"] == CLAUSE]
         for name in names or [UNTAGGED]:
             under.setdefault(name, []).append(leaf)
@@ -47,7 +49,7 @@ def arrange(
             root.append(parent)
     if UNTAGGED in under:
         root.append(_group(groups, under[UNTAGGED], UNTAGGED, "", leaves))
-    return {**tree, "root": {"groups": root, "leaves": []}, "groupsById": groups}
+    return {"root": {"groups": root, "leaves": []}, "groupsById": groups, "leavesById": leaves}
 
 
 def _group(
