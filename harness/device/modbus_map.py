@@ -41,6 +41,11 @@ class ModbusSurface(Surface):
             self._seen(operation, outcome)
         return outcome
 
+    def any_read(self) -> bytes:
+        """Return the request that reads the first declared register."""
+        register = next(iter(self.spec.registers.values()))
+        return read_registers(4 if register.table == "input" else 3, register.address, register.count)
+
     def raw(self, adu: bytes, *, operation: str, timeout: float | None = None) -> Outcome[bytes]:
         """Send bytes as they are (header or checksum included); accepted with whatever comes back."""
         within = self.wiring.answer_within if timeout is None else timeout

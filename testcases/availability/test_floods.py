@@ -12,7 +12,6 @@ from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer
 from harness.links.can import CanFrame
 from harness.links.flood import flood_tcp
-from harness.links.modbus import read_registers
 from harness.rig.claims import AvailabilityClaim
 from harness.rig.device_file import BusCommandSurface, DeviceFile, DialogueSurface, ModbusSurface, SurfaceSpec
 from harness.rig.rig_file import Effect, ModbusTcpLinkSpec
@@ -27,8 +26,6 @@ FRAMES_A_SECOND = 3000
 """Four fifths of a 500 kbit/s bus: a full bus of the highest priority leaves no device any room."""
 CHARACTERS_A_SECOND = 11520
 """What a line of 115200 baud takes."""
-MBAP_HEADER = 7
-"""Bytes before a request or answer on Modbus TCP."""
 SEED = 20261122
 
 TAGS = [
@@ -104,15 +101,22 @@ def test_modbus_tcp_flood(case: Case, claim_id: str, surface: str) -> None:
     if not isinstance(link, ModbusTcpLinkSpec):
         raise Undecided(f"link {door.spec.link} is not Modbus TCP on this rig")
     begin(case, claim_id, surface, "a flood of connections and requests")
-    pdu = read_registers(3, min(door.addresses("holding")), 1)
+    pdu = door.any_read()
+    answer = case.value(door.request(pdu), "an answer without load")
     message = struct.pack(">HHHB", 1, 0, len(pdu) + 1, door.spec.unit) + pdu
     counts = {}
     for what, half in (("busy", False), ("stopped in the middle of a request", True)):
         with case.step(f"{CONNECTIONS} connections, {what}, for {SECONDS / 2:g} s"):
             counts[what] = flood_tcp(
-                case.bench.wiring.dialer, link.host, link.port, message=message, answer_size=MBAP_HEADER + 4,
-                connections=CONNECTIONS, seconds=SECONDS / 2, half=half,
-            )  # fmt: skip
+                case.bench.wiring.dialer,
+                link.host,
+                link.port,
+                message=message,
+                answer_size=len(message) - len(pdu) + len(answer),
+                connections=CONNECTIONS,
+                seconds=SECONDS / 2,
+                half=half,
+            )
     count = counts["busy"]
     load = "; ".join(f"{what}: {count}" for what, count in counts.items())
     case.check("the flood reached the device", held=count.received > 0 or None, expected="answers", observed=load)

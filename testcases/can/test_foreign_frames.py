@@ -103,7 +103,6 @@ def test_foreign_identifiers(case: Case, claim_id: str, surface: str) -> None:
     about=About(property="integrity", phase="design", method="penetration", threat="spoofed status"),
     effects=[Effect.CONFIGURATION],
     hardware="two nodes that send one identifier disturb each other on a wire; an emulated bus has no collisions",
-    unqualified=True,
 )
 @each_surface(BusCommandClaim)
 def test_spoofed_status(case: Case, claim_id: str, surface: str) -> None:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.instances import modbus_maps
 from harness.links.modbus import crc16, read_registers, write_register
-from harness.rig.claims import ModbusMapClaim
-from harness.rig.device_file import DeviceFile
-from harness.rig.device_file import ModbusSurface as ModbusSpec
 from harness.rig.rig_file import Effect
-from harness.testcase import About, Instance, contributes, each, testcase, verifies
+from harness.testcase import About, contributes, each, testcase, verifies
 
 QUIET = 0.15
 """Seconds without an answer that show that a frame is not answered; an answer takes a tenth of it."""
 SEED = 20261122
-
-
-def rtu_surfaces(device: DeviceFile) -> Iterable[Instance]:
-    """Find the claims about Modbus RTU."""
-    for claim_id, claim in device.claims_of(ModbusMapClaim).items():
-        for surface in claim.surfaces:
-            spec = device.surfaces[surface]
-            if isinstance(spec, ModbusSpec) and spec.framing == "rtu":
-                yield Instance(surface, (claim_id, surface))
 
 
 def frame(unit: int, pdu: bytes) -> bytes:
@@ -45,7 +33,7 @@ def frame(unit: int, pdu: bytes) -> bytes:
     effects=[Effect.CONFIGURATION],
     unqualified=True,
 )
-@each("claim_id, surface", rtu_surfaces)
+@each("claim_id, surface", modbus_maps(framing="rtu", access="read-write"))
 def test_framing(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.modbus(surface)
     name, register = next(iter(door.holding("read-write").items()))

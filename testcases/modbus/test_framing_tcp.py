@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 
 from harness.case import Case
 from harness.device.modbus_map import ModbusSurface
 from harness.device.outcomes import Accepted, NoAnswer, name_of
-from harness.links.modbus import read_registers, write_register
-from harness.rig.claims import ModbusMapClaim
-from harness.rig.device_file import DeviceFile
-from harness.rig.device_file import ModbusSurface as ModbusSpec
+from harness.instances import modbus_maps
+from harness.links.modbus import write_register
 from harness.rig.rig_file import Effect
-from harness.testcase import About, Instance, contributes, each, testcase, verifies
+from harness.testcase import About, contributes, each, testcase, verifies
 
 QUIET = 0.25
 """Seconds without an answer that show that half a request is not answered."""
@@ -21,15 +18,6 @@ TAGS = [
     verifies("NMPA-2022/IF-EDX", "NMPA-2022/IF-NET", "NMPA-2020/IFU-iface", "FDA-VC/VULN-ABUSE", "ANSM-2019/CRIT-D"),
     contributes("NMPA-2022/RPT-2.3-STD", "FDA-A1/G"),
 ]
-
-
-def tcp_surfaces(device: DeviceFile) -> Iterable[Instance]:
-    """Find the claims about Modbus TCP."""
-    for claim_id, claim in device.claims_of(ModbusMapClaim).items():
-        for surface in claim.surfaces:
-            spec = device.surfaces[surface]
-            if isinstance(spec, ModbusSpec) and spec.framing == "tcp":
-                yield Instance(surface, (claim_id, surface))
 
 
 def frame(door: ModbusSurface, pdu: bytes, *, transaction: int, protocol: int = 0, length: int | None = None) -> bytes:
@@ -45,10 +33,10 @@ def frame(door: ModbusSurface, pdu: bytes, *, transaction: int, protocol: int = 
     about=About(property="integrity", phase="design", method="function", threat="mixed-up answers"),
     unqualified=True,
 )
-@each("claim_id, surface", tcp_surfaces)
+@each("claim_id, surface", modbus_maps(framing="tcp"))
 def test_framing(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.modbus(surface)
-    pdu = read_registers(3, min(door.addresses("holding")), 1)
+    pdu = door.any_read()
     case.attack(surface, "unusual, but well-formed framing")
     plain = case.value(door.request(pdu), "a plain request")
 
@@ -86,7 +74,7 @@ def test_framing(case: Case, claim_id: str, surface: str) -> None:
     effects=[Effect.CONFIGURATION],
     unqualified=True,
 )
-@each("claim_id, surface", tcp_surfaces)
+@each("claim_id, surface", modbus_maps(framing="tcp", access="read-write"))
 def test_hostile_headers(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.modbus(surface)
     name, register = next(iter(door.holding("read-write").items()))

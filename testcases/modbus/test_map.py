@@ -7,10 +7,11 @@ import random
 from harness.case import Case
 from harness.device.modbus_map import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ModbusSurface
 from harness.device.outcomes import Accepted, Outcome, Refused
+from harness.instances import modbus_maps
 from harness.links.modbus import read_registers, write_register
 from harness.rig.claims import ModbusMapClaim
 from harness.rig.rig_file import Effect
-from harness.testcase import About, contributes, each_surface, testcase, verifies
+from harness.testcase import About, contributes, each, each_surface, testcase, verifies
 
 READ_FUNCTIONS = {"holding": 3, "input": 4}
 SWEPT = 0x200
@@ -78,7 +79,7 @@ def test_readable(case: Case, claim_id: str, surface: str) -> None:
     rng = random.Random(SEED)
     case.attack(surface, "reading registers inside and outside the map")
     for table, function in READ_FUNCTIONS.items():
-        if function not in claim.functions:
+        if function not in claim.functions or not door.addresses(table):
             continue
         with case.step(f"Function {function}, {table} registers"):
             declared = door.addresses(table)
@@ -105,7 +106,7 @@ def test_readable(case: Case, claim_id: str, surface: str) -> None:
     effects=[Effect.CONFIGURATION],
     unqualified=True,
 )
-@each_surface(ModbusMapClaim)
+@each("claim_id, surface", modbus_maps(access="read-write"))
 def test_writable(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.modbus(surface)
     case.attack(surface, "writing registers within and out of their range, and outside the map")

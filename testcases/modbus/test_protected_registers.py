@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from harness.case import Case
 from harness.device.modbus_map import ILLEGAL_ADDRESS, ModbusSurface
+from harness.instances import modbus_maps
 from harness.links.modbus import write_registers
-from harness.rig.claims import ModbusMapClaim
 from harness.rig.rig_file import Effect
-from harness.testcase import About, contributes, each_surface, testcase, verifies
+from harness.testcase import About, contributes, each, testcase, verifies
 
 
 def numbers(case: Case, door: ModbusSurface) -> dict[str, int]:
@@ -27,7 +27,7 @@ def numbers(case: Case, door: ModbusSurface) -> dict[str, int]:
     effects=[Effect.CONFIGURATION],
     severity="blocker",
 )
-@each_surface(ModbusMapClaim)
+@each("claim_id, surface", modbus_maps(access="protected"))
 def test_protected_registers(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.modbus(surface)
     protected, writable = door.holding("protected"), door.holding("read-write")
