@@ -209,7 +209,8 @@ class Bench:
         """
         device = self.rig.device
         links = self.rig.file.links
-        self.stalls.watch_process(self.control.pid if isinstance(self.control, QemuControl) else None)
+        control = self.control
+        self.stalls.watch_process(control.pid if isinstance(control, QemuControl | ProcessControl) else None)
         if device.console and device.console in links and device.death_strings:
             stream = self.wiring.open_stream(device.console)
             if isinstance(stream, NoAnswer):

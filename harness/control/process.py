@@ -72,6 +72,11 @@ class ProcessControl:
         """The device's first address."""
         return self.holder.network.device[0]
 
+    @property
+    def pid(self) -> int | None:
+        """The process behind the device, None while it has no power."""
+        return self._process.pid or None if self._process is not None else None
+
     def power_on(self) -> None:
         """Start the process and wait for `ready`; nothing when it runs already.
 
