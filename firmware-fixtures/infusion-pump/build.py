@@ -88,18 +88,21 @@ def _packages(store: Path, *, relock: bool, work: Path) -> list[packages.Package
     fresh = packages.resolve(work)
     if packages.fetch_locked(fresh, store):
         raise BuildError("the mirror lists packages that it does not have; try again later")
+    before = packages.read_lock(LOCK)
     packages.write_lock(LOCK, fresh)
-    progress("packages.lock CHANGED: this is not the image of the old lock; review and commit it")
-    return packages.read_lock(LOCK)
+    after = packages.read_lock(LOCK)
+    if after == before:
+        progress("packages.lock is up to date")
+    else:
+        progress("packages.lock CHANGED: this is not the image of the old lock; review and commit it")
+    return after
 
 
 def _build(work: Path, out: Path, locked: list[packages.Package], store: Path) -> None:
     sysroot, built, tree = work / "sysroot", work / "programs", work / "root"
     programs.unpack_sysroot(locked, store=store, sysroot=sysroot)
     programs.build_programs(FIXTURE / "src", sysroot=sysroot, out=built)
-    programs.build_dropbear(
-        locked, store=store, options=FIXTURE / "dropbear/localoptions.h", cache=out, out=built
-    )
+    programs.build_dropbear(locked, store=store, options=FIXTURE / "dropbear/localoptions.h", cache=out, out=built)
     initrd, slot, data = work / "initrd", work / "slot.ext4", work / "data.ext4"
     rootfs.build_initrd(sysroot, init=FIXTURE / "boot/init", tree=work / "initrd-tree", out=initrd)
     rootfs.build_root(sysroot, fixture=FIXTURE, programs=built, initrd=initrd, tree=tree)

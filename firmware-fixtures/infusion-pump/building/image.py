@@ -43,7 +43,9 @@ def build_data(tree: Path, out: Path) -> None:
     (folder / "therapy").chmod(0o600)
     for path in (tree, folder, folder / "therapy"):
         os.utime(path, (EPOCH, EPOCH))
-    _ext4(tree, out, size=DATA_SIZE, uuid=DATA_UUID, features="has_journal,^metadata_csum", owner=f"{APP_UID}:{APP_UID}")
+    _ext4(
+        tree, out, size=DATA_SIZE, uuid=DATA_UUID, features="has_journal,^metadata_csum", owner=f"{APP_UID}:{APP_UID}"
+    )
 
 
 def build_disk(*, slot: Path, data: Path, state_text: Path, work: Path, out: Path) -> None:
@@ -53,7 +55,12 @@ def build_disk(*, slot: Path, data: Path, state_text: Path, work: Path, out: Pat
     run(["mkenvimage", "-s", hex(STATE_SIZE), "-o", state, state_text])
     with raw.open("wb") as disk:
         disk.truncate(DISK_SIZE)
-    parts = [(STATE_AT, MIB, "da"), (SLOT_A_AT, SLOT_SIZE, "83"), (SLOT_B_AT, SLOT_SIZE, "83"), (DATA_AT, DATA_SIZE, "83")]
+    parts = [
+        (STATE_AT, MIB, "da"),
+        (SLOT_A_AT, SLOT_SIZE, "83"),
+        (SLOT_B_AT, SLOT_SIZE, "83"),
+        (DATA_AT, DATA_SIZE, "83"),
+    ]
     table = [f"label: dos\nlabel-id: {DISK_LABEL}"]
     table += [f"start={at // SECTOR}, size={size // SECTOR}, type={kind}" for at, size, kind in parts]
     (work / "table").write_text("\n".join(table) + "\n")

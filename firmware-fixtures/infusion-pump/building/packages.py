@@ -176,8 +176,19 @@ def _fetch(package: Package, sites: list[str], store: Path) -> bool:
     partial = store / f".{package.file_name}.{os.getpid()}"
     for site in sites:
         try:
-            run([_APT_HELPER, "-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=2", "download-file",
-                 f"{site.rstrip('/')}/{package.path}", partial, f"SHA256:{package.sha256}"])
+            run(
+                [
+                    _APT_HELPER,
+                    "-o",
+                    "APT::Sandbox::User=",
+                    "-o",
+                    "Acquire::Retries=2",
+                    "download-file",
+                    f"{site.rstrip('/')}/{package.path}",
+                    partial,
+                    f"SHA256:{package.sha256}",
+                ]
+            )
         except BuildError:
             continue
         if _good(partial, package.sha256):

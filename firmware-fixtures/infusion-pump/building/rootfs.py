@@ -21,7 +21,11 @@ APPLETS = (
     "hwclock", "stty", "chown", "chmod", "true", "false",
 )  # fmt: skip
 INITRD_APPLETS = ("sh", "mount", "umount", "insmod", "sed", "switch_root")
-DEBIAN_PROGRAMS = {"bin/ip": "sbin/ip", "usr/bin/fw_setenv": "usr/bin/fw_setenv", "usr/bin/fw_printenv": "usr/bin/fw_printenv"}
+DEBIAN_PROGRAMS = {
+    "bin/ip": "sbin/ip",
+    "usr/bin/fw_setenv": "usr/bin/fw_setenv",
+    "usr/bin/fw_printenv": "usr/bin/fw_printenv",
+}
 OWN_PROGRAMS = {
     "vp1d": "usr/sbin/vp1d",
     "vp1-supervise": "usr/sbin/vp1-supervise",
@@ -59,8 +63,26 @@ def build_initrd(sysroot: Path, *, init: Path, tree: Path, out: Path) -> None:
 def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, tree: Path) -> None:
     """The root file system of a slot."""
     progress("root file system")
-    for folder in ("bin", "sbin", "usr/bin", "usr/sbin", "lib", "usr/lib", "opt/bench", "boot", "dev", "proc", "sys",
-                   "run", "tmp", "data", "root", "var", "etc/dropbear", "home/service/.ssh"):
+    for folder in (
+        "bin",
+        "sbin",
+        "usr/bin",
+        "usr/sbin",
+        "lib",
+        "usr/lib",
+        "opt/bench",
+        "boot",
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "tmp",
+        "data",
+        "root",
+        "var",
+        "etc/dropbear",
+        "home/service/.ssh",
+    ):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     shutil.copytree(fixture / "rootfs", tree, dirs_exist_ok=True)
     (tree / "var/run").symlink_to("/run")
@@ -134,9 +156,7 @@ def _libraries(sysroot: Path, tree: Path) -> None:
             waiting.append(tree / "lib" / TRIPLE / name)
 
 
-def _modules(
-    sysroot: Path, tree: Path, wanted: tuple[str, ...], *, listing: str, skip: tuple[str, ...] = ()
-) -> None:
+def _modules(sysroot: Path, tree: Path, wanted: tuple[str, ...], *, listing: str, skip: tuple[str, ...] = ()) -> None:
     """Copy kernel modules with all they depend on, and list them in loading order."""
     version = kernel_image(sysroot).name.removeprefix("vmlinuz-")
     base = sysroot / "lib/modules" / version

@@ -57,8 +57,8 @@ bool port_connected(struct port *port)
 void port_drop_input(struct port *port)
 {
     char bytes[4096];
-    while (read(port->fd, bytes, sizeof bytes) > 0)
-        ;
+    while (!port_connected(port) && read(port->fd, bytes, sizeof bytes) > 0)
+        ; /* once somebody is there again, it may already be theirs */
     port->len = 0;
     port->too_long = false;
 }
