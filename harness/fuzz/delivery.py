@@ -136,7 +136,7 @@ class ModbusTcpDelivery:
 class ModbusRtuDelivery:
     """Unit and PDU to a Modbus RTU server, with the right checksum: framing errors end at the first layer."""
 
-    default_cases = 100
+    default_cases = 60
     QUIET = 0.05
     """Seconds of quiet by which the link knows that an answer is whole."""
     BYTE_SECONDS = 0.0006

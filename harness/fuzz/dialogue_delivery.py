@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 
 from harness.bench import Bench
@@ -11,7 +12,7 @@ from harness.device.outcomes import Accepted, NoAnswer
 from harness.fuzz.cases import FuzzCase
 from harness.fuzz.delivery import Pace, Reply
 from harness.fuzz.models import LOG_IN, NOBODY, PASSWORD
-from harness.links.base import PeerClosed
+from harness.links.base import Deadline, PeerClosed
 from harness.links.stream import StreamLink
 
 __all__ = ["DialogueDelivery"]
@@ -24,9 +25,12 @@ class DialogueDelivery:
 
     QUIET = 0.03
     """Seconds without output that end the answer to input of several lines."""
+    SAMPLES = 3
+    """Samples of each watched signal between two changes of the therapy."""
 
     def __init__(self, bench: Bench, surface: DialogueSurface) -> None:
         self._surface = surface
+        self._bench = bench
         self._wiring = bench.wiring
         self._within = bench.wiring.answer_within
         self._pace = Pace(self._within)
@@ -34,13 +38,15 @@ class DialogueDelivery:
         self._stream: StreamLink | None = None
         self._at = _UNKNOWN
         spec = surface.spec
-        self.default_cases = 120 if spec.closes else 250
+        self.default_cases = 120 if spec.closes else 200
         self._end = spec.line_end.encode()
         self._prompts = {
             LOG_IN: re.compile(spec.login.user_prompt.encode()),
             PASSWORD: re.compile(spec.login.password_prompt.encode()),
             "session": re.compile(spec.prompt.encode()),
         }
+        self._accepted = re.compile(spec.accepted_when.encode())
+        self._moving = [action.send.split()[0].encode() for action in spec.actions.values() if action.effects]
         self._any = re.compile(b"|".join(b"(?:%b)" % prompt.pattern for prompt in self._prompts.values()))
 
     def send(self, case: FuzzCase) -> Reply:
@@ -80,8 +86,24 @@ class DialogueDelivery:
         self._pace.answered(time.monotonic() - started)
         if any(byte in data for byte in b"\r\n\x03\x04"):
             stream.wait_quiet(self.QUIET, self._within)
-        self._at = self._prompt_in(stream.read_since(mark))
+        received = stream.read_since(mark)
+        self._at = self._prompt_in(received)
+        if self._accepted.search(received) and any(word in data for word in self._moving):
+            self._let_watches_see()
         return Reply.ANSWERED
+
+    def _let_watches_see(self) -> None:
+        """Wait for a few samples after a command that may change what is watched.
+
+        Changed there and back between two samples, a target looks constant, and a signal that followed it looks wrong.
+        """
+        seen = [watch.report().samples + self.SAMPLES for watch in self._bench.watches if watch.report().claim]
+        deadline, tick = Deadline(self._within), threading.Event()
+        while not deadline.passed:
+            now = [watch.report().samples for watch in self._bench.watches if watch.report().claim]
+            if all(count >= wanted for count, wanted in zip(now, seen, strict=False)):
+                return
+            tick.wait(0.02)
 
     def _prompt_in(self, received: bytes) -> str:
         """Return where the device stands, by the end of what it wrote."""

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import paramiko
@@ -128,7 +128,7 @@ class SshLink:
         channel = self._open("direct-tcpip", timeout, (host, port), ("127.0.0.1", 40000))
         if not isinstance(channel, paramiko.Channel):
             return channel
-        channel.close()
+        _close(channel)
         return SshAccepted("direct-tcpip")
 
     def forward_remote(self, host: str, port: int, *, timeout: float = 10) -> SshOutcome:
@@ -195,13 +195,13 @@ class SshLink:
 
         def give_up() -> None:
             silent.set()
-            channel.close()  # ends paramiko's untimed wait for the answer
+            _close(channel)  # ends paramiko's untimed wait for the answer
 
         try:
             with _after(deadline.remaining, give_up):
                 ask(channel)
         except _ERRORS as error:
-            channel.close()
+            _close(channel)
             if silent.is_set():
                 return None
             return SshRefused(what) if self._transport.is_active() else self._gone(error)
@@ -265,7 +265,13 @@ class _ChannelTransport:
                 raise PeerClosed(f"the SSH channel ended: {error}") from error
 
     def close(self) -> None:
-        self._channel.close()
+        _close(self._channel)
+
+
+def _close(channel: paramiko.Channel) -> None:
+    """Close a channel; that the device hung up at that very moment is no error."""
+    with suppress(*_ERRORS):
+        channel.close()
 
 
 @contextmanager
