@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.case import Case
 from harness.device.entrance import Entrance, entrance
 from harness.device.guesses import guesses
-from harness.device.outcomes import Accepted
+from harness.device.outcomes import Accepted, NoAnswer
 from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies
@@ -36,15 +36,22 @@ def test_default_passwords(case: Case, claim_id: str, surface: str) -> None:
         for account in door.accounts:
             with case.step(f"Guessing the password of {account}"):
                 passwords = guesses(device, account, serial=serial, claimed_weak=claim.weak_passwords)
-                _guess(case, prompt, account, passwords, budget=max(1, door.accounts[account].failed_log_ins))
+                if not _guess(case, prompt, account, passwords, budget=max(1, door.accounts[account].failed_log_ins)):
+                    return
 
 
-def _guess(case: Case, prompt: Entrance, account: str, passwords: list[str], *, budget: int) -> None:
-    """Try the passwords; the right one in between is the twin, and keeps the account from being locked."""
+def _guess(case: Case, prompt: Entrance, account: str, passwords: list[str], *, budget: int) -> bool:
+    """Try the passwords; the right one in between is the twin, and keeps the account from being locked.
+
+    False when the device no longer answers: whether it is alive is decided at the end.
+    """
     for first in range(0, len(passwords), budget):
         for password in passwords[first : first + budget]:
             outcome = prompt.attempt(account, password)
             if isinstance(outcome, Accepted):
                 outcome.value.log_out()
             case.expect_refused(f"{account} with password {password!r}", outcome, claim=CLAIM)
+            if isinstance(outcome, NoAnswer):
+                return False
         case.twin(f"{account} with the right password", prompt.visit(account))
+    return True

@@ -83,13 +83,16 @@ def test_no_shell_before_log_in(case: Case, surface: str) -> None:
     case.attack(surface, "shell input at the log-in prompt")
     with entrance(door) as prompt:
         for line in marker.lines():
-            _no_shell(case, marker, f"{line!r} as user name", prompt.say(line, operation="shell line"))
+            if not _no_shell(case, marker, f"{line!r} as user name", prompt.say(line, operation="shell line")):
+                return
         for line in marker.lines()[:3]:
             outcome = prompt.attempt("nobody", line)
-            _no_shell(case, marker, f"{line!r} as password", outcome)
+            if not _no_shell(case, marker, f"{line!r} as password", outcome):
+                return
         for keys in CONTROL:
             data = keys + b"\r" + marker.lines()[0].encode() + b"\r"
-            _no_shell(case, marker, f"{keys!r} and a shell line", prompt.poke(data, operation="control keys"))
+            if not _no_shell(case, marker, f"{keys!r} and a shell line", prompt.poke(data, operation="control keys")):
+                return
         case.twin("the log-in after it", prompt.visit(next(iter(door.accounts))))
 
 
@@ -114,14 +117,18 @@ def test_no_shell_in_a_session(case: Case, surface: str) -> None:
             carriers = [*harmless[:1], *(action for action in harmless[1:] if action.args)]
             smuggled = [tail for what in carriers for tail in marker.smuggled(what.send.format(*what.args))]
             for line in marker.lines() + smuggled:
-                _no_shell(case, marker, repr(line), session.send_line(line, operation="shell line"))
+                if not _no_shell(case, marker, repr(line), session.send_line(line, operation="shell line")):
+                    return
             for keys in CONTROL:
                 data = keys + b"\r" + marker.lines()[0].encode() + b"\r"
-                _no_shell(case, marker, f"{keys!r} and a shell line", session.poke(data, operation="control keys"))
+                outcome = session.poke(data, operation="control keys")
+                if not _no_shell(case, marker, f"{keys!r} and a shell line", outcome):
+                    return
             case.twin("the session after it", door.read_in(session, "uptime"))
 
 
-def _no_shell(case: Case, marker: Marker, what: str, outcome: Outcome[object]) -> None:
+def _no_shell(case: Case, marker: Marker, what: str, outcome: Outcome[object]) -> bool:
+    """Check what a line came to; False when the device no longer answers, which is decided at the end."""
     found = marker.worked_out(outcome.received)
     silent = isinstance(outcome, NoAnswer)
     case.check(
@@ -133,3 +140,4 @@ def _no_shell(case: Case, marker: Marker, what: str, outcome: Outcome[object]) -
     )
     if isinstance(outcome, Accepted) and hasattr(outcome.value, "log_out"):
         outcome.value.log_out()
+    return not silent
