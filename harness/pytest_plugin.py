@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.case import Case
+from harness.clean import show_text
 from harness.errors import ProofrigError, UsageError, WrongDevice
 from harness.rig.loading import Rig, load_rig
 from harness.run import Run, make_run_dir
@@ -275,7 +276,7 @@ class RunPlugin:
         if call.when == "teardown" and error is not None:
             error = Undecided(f"clearing up failed: {error}")
         row = judge(error)
-        reason = str(error) if error is not None else ""
+        reason = _reason(error)
         if isinstance(error, ProofrigError | Undecided | ClaimBroken):
             report.longrepr = reason
         if row.pytest_outcome == "skipped":
@@ -444,6 +445,14 @@ def _weight(item: pytest.Item) -> int:
     if meta is None:
         return 0
     return max((_EFFECTS.index(effect.value) + 1 for effect in meta.effects), default=0) + 10 * meta.cold
+
+
+def _reason(error: BaseException | None) -> str:
+    """What an exception says, cleaned; of one that is not ours, its name first (`EOFError` alone says nothing)."""
+    if error is None:
+        return ""
+    ours = isinstance(error, ProofrigError | Undecided | ClaimBroken | NotApplicable)
+    return show_text(str(error) if ours else f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def _claims(item: pytest.Item) -> list[str]:
