@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import select
 import socket
@@ -42,6 +44,17 @@ class DescriptorTransport:
     def can_break(self) -> bool:
         """Whether a break condition can be sent: terminals only."""
         return not self._closed.is_set() and os.isatty(self._descriptor)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the other end has taken everything that was written."""
+        count = array.array("i", [0])
+        try:
+            # The same number asks terminals, TCP (bytes not acknowledged) and unix sockets (memory not read).
+            fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, count)
+        except OSError:
+            return True
+        return count[0] == 0
 
     def read(self, timeout: float) -> bytes:
         """Return what arrives within `timeout` seconds; empty is silence.

@@ -105,6 +105,15 @@ class StreamLink(ReadingLink[_Chunk]):
         self._transport.write(data, timeout)
 
     @property
+    def taken(self) -> bool:
+        """Whether the other end has taken everything that was sent, as far as the transport can tell.
+
+        A serial wire loses what the receiver does not take; an emulated one keeps it. Who floods an emulated
+        device waits for this, or the flood arrives when the device is long up.
+        """
+        return bool(getattr(self._transport, "taken", True))
+
+    @property
     def can_break(self) -> bool:
         """Whether the transport can send a break condition."""
         return isinstance(self._transport, BreakingTransport) and self._transport.can_break

@@ -108,8 +108,9 @@ def _flood(stream: StreamLink, *, until: tuple[bytes, ...], within: float) -> tu
     end = monotonic() + within
     sent = 0
     for keys in cycle(KEYS):
-        stream.send(keys)
-        sent += len(keys)
+        if stream.taken:
+            stream.send(keys)
+            sent += len(keys)
         found = stream.expect(pattern, since=0, timeout=PAUSE)
         if found is not None:
             return sent, found.at_ns / 1e9
