@@ -1,0 +1,274 @@
+"""The documents say what is true: every key is described, every command exists, every link leads somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from harness.cli import _parser
+from harness.pytest_plugin import pytest_addoption
+from harness.rig import claims, device_file, rig_file
+from harness.rig.baseline import BASELINE
+from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs/device-file.md"
+DOCUMENTS = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if (ROOT / name).is_file()
+)
+
+#: Heading of the reference for each model that has no `type` of its own.
+HEADINGS: Mapping[type[BaseModel], str] = {
+    rig_file.RigFile: "Rig",
+    rig_file.Item: "Item",
+    rig_file.Equipment: "Equipment",
+    device_file.DeviceFile: "Device",
+    device_file.Account: "Account",
+    device_file.FingerprintItem: "Fingerprint",
+    device_file.DialogueLogin: "Log-in",
+    device_file.Action: "Action",
+    device_file.FieldCodec: "Field",
+    device_file.Register: "Register",
+    device_file.Identifier: "Identifier",
+    device_file.UdsSecurity: "Security access",
+    device_file.BusEffect: "Harmless command",
+    claims.Source: "Source",
+    claims.AuditRecord: "Audit record",
+    claims.SignalField: "Signal field",
+}
+
+
+def _reachable(model: type[BaseModel], seen: dict[type[BaseModel], None]) -> dict[type[BaseModel], None]:
+    if model not in seen:
+        seen[model] = None
+        for hint in get_type_hints(model, include_extras=True).values():
+            for inner in _models(hint):
+                _reachable(inner, seen)
+    return seen
+
+
+def _models(hint: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        yield hint
+    for inner in get_args(hint):
+        yield from _models(inner)
+
+
+MODELS = list(_reachable(device_file.DeviceFile, _reachable(rig_file.RigFile, {})))
+
+
+def _heading(model: type[BaseModel]) -> str:
+    if model in HEADINGS:
+        return HEADINGS[model]
+    kind = model.model_fields["type"].default
+    if issubclass(model, claims.ClaimBase):
+        return f"Claim `{kind}`"
+    if model in _models(device_file.SurfaceSpec):
+        return f"Surface `{kind}`"
+    return f"Control `{kind}`" if model in _models(rig_file.ControlSpec) else f"Link `{kind}`"
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = re.split(r"(?m)^#+ (.+)$", text)
+    headings = parts[1::2]
+    assert len(set(headings)) == len(headings), "two sections have the same heading"
+    return dict(zip(headings, parts[2::2], strict=True))
+
+
+def _rows(section: str) -> dict[str, str]:
+    """Key and default of each row of the section's table."""
+    return {row[1]: row[2] for row in re.finditer(r"(?m)^\| `(\w+)` \| .+? \| (.+?) \| .+ \|$", section)}
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if field.is_required() or name == "type":
+        return "required"
+    value = field.default
+    if value is None:
+        return "none"
+    if value in ("", (), {}):
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, BaseModel):
+        return f"`{{type: {value.type}}}`"  # type: ignore[attr-defined]
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(str(part.value if isinstance(part, Enum) else part) for part in value) + "]`"
+    if isinstance(value, Enum):
+        return f"`{value.value}`"
+    return f"`{value}`".replace("\r", r"\r")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_the_reference_has_every_key_with_its_default(model: type[BaseModel]) -> None:
+    sections = _sections(REFERENCE.read_text(encoding="utf-8"))
+    inherited = claims.ClaimBase.model_fields if issubclass(model, claims.ClaimBase) else {}
+    wanted = {name: _default(name, field) for name, field in model.model_fields.items() if name not in inherited}
+    assert _rows(sections[_heading(model)]) == wanted
+
+
+def test_the_reference_has_what_every_claim_carries() -> None:
+    sections = _sections(REFERENCE.read_text(encoding="utf-8"))
+    wanted = {name: _default(name, field) for name, field in claims.ClaimBase.model_fields.items()}
+    assert _rows(sections["Every claim"]) == wanted
+    for claim_id, claim in BASELINE.items():
+        assert f"| `{claim_id}` | {claim.statement} | {claim.source} |" in sections["Claims"]
+
+
+def test_the_reference_has_no_section_too_many() -> None:
+    known = {_heading(model) for model in MODELS}
+    typed = {name for name in _sections(REFERENCE.read_text(encoding="utf-8")) if name.endswith("`")}
+    assert typed <= known
+
+
+# Commands
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Every line of a code block, or of `inline code`, that calls proofrig or pytest; with its document."""
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"(?ms)^```\w*\n(.*?)^```", text)
+        lines = [line for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"(?m)^    (\S.*)$", text)
+        lines += re.findall(r"`((?:proofrig|pytest) [^`]+)`", text)
+        for line in lines:
+            command = re.sub(r"^(?:\$ )?(?:\w+=\S* )*", "", line.split("  #")[0]).strip()
+            if re.match(r"(proofrig|pytest) [^:]*$", command):
+                found.append((str(path.relative_to(ROOT)), command))
+    return found
+
+
+COMMANDS = _commands()
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
+
+
+def _own_options() -> set[str]:
+    parser = pytest.Parser(_ispytest=True)
+    pytest_addoption(parser)
+    return {name for group in parser._groups for option in group.options for name in option.names()}
+
+
+PYTEST_OPTIONS = _own_options() | {"-k", "-m", "-n", "-q", "-x", "-v", "-p", "--collect-only"}
+
+
+@pytest.mark.parametrize(("document", "command"), COMMANDS, ids=[f"{where}: {what}" for where, what in COMMANDS])
+def test_every_command_exists(document: str, command: str) -> None:
+    program, *words = shlex.split(command)
+    options = {word.split("=")[0] for word in words if word.startswith("-")}
+    if program == "proofrig":
+        parser, passes_on = _parser(), False
+        while choices := _subparsers(parser):
+            if words[0] in parser._option_string_actions:
+                break
+            assert words[0] in choices, f"{document}: no command {words[0]!r} in {command!r}"
+            passes_on = words[0] == "run"
+            parser = choices[words.pop(0)]
+        known = set(parser._option_string_actions) | (PYTEST_OPTIONS if passes_on else set())
+    else:
+        known = PYTEST_OPTIONS
+    assert options <= known, f"{document}: {command}"
+    for word in words:
+        place = word.split("::")[0]
+        mine = "mine" in place or "/nowhere" in place or place.isupper() or place.endswith(("/RUN", "NAME.yaml"))
+        if place.startswith(("rigs/", "testcases", "tests/")) and not mine:
+            assert (ROOT / place).exists(), f"{document}: {place} in {command!r}"
+
+
+def test_commands_are_found() -> None:
+    assert {"README.md", "docs/first-run.md", "docs/write-a-testcase.md"} <= {document for document, _ in COMMANDS}
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"(?m)(?:`|^    )make ([a-z]+)", text):
+            assert target in targets, f"{path.relative_to(ROOT)}: make {target}"
+
+
+# Links and facts
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"(?ms)^```.*?^```", "", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        place = (path.parent / name).resolve() if name else path
+        assert place.exists(), f"{target} leads nowhere"
+        if anchor:
+            assert anchor in _anchors(place), f"{target}: no such heading"
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.+)$", path.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_exit_codes_and_verdicts_are_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for code in (0, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE):
+        assert f"\n| {code} |" in text
+    for verdict in Verdict:
+        assert f"\n| {verdict.value} |" in text
+
+
+def test_every_dependency_is_in_third_party() -> None:
+    text = (ROOT / "THIRD-PARTY.md").read_text(encoding="utf-8").lower()
+    pinned = [line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    host = [line for line in (ROOT / "debian-packages.txt").read_text().splitlines() if not line.startswith("#")]
+    lock = (ROOT / "firmware-fixtures/infusion-pump/packages.lock").read_text().splitlines()
+    image = [line.split()[1] for line in lock if not line.startswith("#")]
+    for name in {*pinned, *(re.split(r"[<>=]", each)[0] for each in asked), *host, *image}:
+        assert re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", text), f"{name} is not in THIRD-PARTY.md"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_no_machine(path: Path) -> None:
+    assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp)/", path.read_text(encoding="utf-8"))
+
+
+def test_the_house_is_drawn_as_it_stands() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for part in (ROOT / "harness").iterdir():
+        name = f"{part.name}/" if part.is_dir() else part.name
+        if part.is_dir() == any(part.glob("*.py")) and not name.startswith("_") and name != "py.typed":
+            assert re.search(rf"(?m)^      {re.escape(name)} ", text), f"{name} is not drawn"
+    testcases = re.search(r"(?m)^    testcases/ +(.+)$", text)
+    assert testcases
+    folders = sorted(folder.parent.name for folder in (ROOT / "testcases").glob("*/test_*.py"))
+    assert testcases[1].split() == sorted(set(folders))
+
+
+def test_the_layers_are_those_of_the_contract() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert "\n".join(f"    {layer}" for layer in layers).replace("harness.", "") in text
