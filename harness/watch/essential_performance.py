@@ -58,6 +58,7 @@ class EssentialPerformanceWatch:
 
     def _gap(self, last: float, at: float) -> None:
         if at - last > self._claim.max_gap:
+            self._regime_since = at  # who comes back after a gap may have restarted, and settles anew
             self._note(
                 Incident(
                     IncidentKind.GAP,
