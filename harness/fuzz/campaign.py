@@ -221,8 +221,8 @@ class _Campaign:
     def _record(
         self, trouble: Trouble, cases: list[FuzzCase], *, again: bool, fault: str, finding: Path, sent: int
     ) -> None:
-        nonsense = trouble.harm is Harm.NONSENSE
-        held = None if nonsense or not (again or trouble.harm.seen) else False
+        proven = again or trouble.harm.proof(self._bench.rig.file.item.grade)
+        held = False if proven and trouble.harm is not Harm.NONSENSE else None
         last = cases[-1]
         observed = (
             f"{trouble.detail}; after {sent} cases; "

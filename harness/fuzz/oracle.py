@@ -10,6 +10,7 @@ from enum import StrEnum
 from harness.bench import Bench
 from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.device.surface import Clock
+from harness.rig.rig_file import Grade
 from harness.verdict import Undecided
 from harness.watch import Incident, IncidentKind
 
@@ -23,14 +24,17 @@ class Harm(StrEnum):
     """Its clock began anew, or the control saw it go."""
     DEATH = "death"
     PERFORMANCE = "essential performance"
+    GAP = "gap in the heartbeat"
+    """On an emulated item the host may be the cause: proof only if it comes again."""
     SILENCE = "silence"
     NONSENSE = "nonsense"
     """It answers what is no answer: nothing can be said about it."""
 
-    @property
-    def seen(self) -> bool:
-        """Whether it is proof by itself, seen once (DESIGN §4, rules 3 and 4)."""
-        return self in (Harm.RESTART, Harm.DEATH, Harm.PERFORMANCE)
+    def proof(self, grade: Grade) -> bool:
+        """Whether it is proof when seen once only, on an item of this grade (DESIGN §4, rules 3 to 5)."""
+        return self in (Harm.RESTART, Harm.DEATH, Harm.PERFORMANCE) or (
+            self is Harm.GAP and grade is not Grade.EMULATED
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class Trouble:
     harm: Harm
     detail: str
     claim: str = ""
+
+
+_HARM = {IncidentKind.DEATH: Harm.DEATH, IncidentKind.LIMIT: Harm.PERFORMANCE, IncidentKind.GAP: Harm.GAP}
 
 
 class Oracle:
@@ -75,7 +82,7 @@ class Oracle:
             report = watch.report()
             for incident in report.incidents:
                 if self._ours(incident):
-                    harm = Harm.DEATH if incident.kind is IncidentKind.DEATH else Harm.PERFORMANCE
+                    harm = _HARM[incident.kind]
                     detail = f"{report.watch}: {incident.detail}"
                     return Trouble(harm, detail, claim=report.claim or "BASE-NO-CRASH")
         return None
