@@ -178,7 +178,9 @@ class Bench:
             raise
         except BenchFault as fault:
             self.journal.write("baseline", state="lost", route=route, seconds=time.monotonic() - started)
-            self._lost = BaselineLost(f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint)
+            self._lost = BaselineLost(
+                f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint
+            )
             raise self._lost from fault
         self.baseline = self.fingerprint()
         if watch:
@@ -248,7 +250,9 @@ class Bench:
         if wrong:
             shown = ", ".join(f"{field} {observed[field]!r} instead of {expected[field]!r}" for field in wrong)
             raise WrongDevice(
-                f"another device answers: {shown}", where=str(self.rig.path), hint="correct item or device in the rig file"
+                f"another device answers: {shown}",
+                where=str(self.rig.path),
+                hint="correct item or device in the rig file",
             )
 
     def fingerprint(self) -> Mapping[str, Value]:
@@ -289,7 +293,9 @@ class Bench:
             lock.seek(0)
             owner = lock.read().strip() or "somebody"
             lock.close()
-            raise BenchFault(f"rig {self.rig.file.rig!r} is in use by {owner}", hint="wait, or stop that run") from error
+            raise BenchFault(
+                f"rig {self.rig.file.rig!r} is in use by {owner}", hint="wait, or stop that run"
+            ) from error
         lock.truncate(0)
         lock.write(f"process {os.getpid()} ({self.rig.file.operator})\n")
         lock.flush()
@@ -352,7 +358,7 @@ class Bench:
                 if up is None:
                     raise ControlFault(
                         f"the device is not up {spec.settle_within:g} s after power-on",
-                        hint=f"nothing on the console matched {spec.settle!r}; its output is in {self.run_dir}/captures",
+                        hint=f"nothing on the console matched {spec.settle!r}; see {self.run_dir}/captures",
                     )
             self.check_identity(within=spec.settle_within)
         finally:

@@ -3,7 +3,8 @@
 A capture file is the magic `PRIGCAP1` followed by frames. A frame is a fixed header, the payload and a
 CRC-32 of both, so that a frame torn by `kill -9` is recognised and dropped on reading:
 
-    monotonic time u64 ns · direction u8 (0 to the device, 1 from the device) · channel u32 · length u32 · payload · crc32 u32
+    monotonic time u64 ns · direction u8 (0 to the device, 1 from the device) · channel u32 · length u32
+    · payload · crc32 u32
 
 `channel` is free for the link (CAN identifier, UDP port, connection number). The journal refers to a
 capture by name and SHA-256.

@@ -29,9 +29,7 @@ def show_text(text: str, *, limit: int = LIMIT) -> str:
             out.append(char)
         else:
             code = ord(char)
-            out.append(
-                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-            )
+            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     shown = "".join(out)
     if len(text) > limit:
         return shown[:limit] + f"… ({len(text) - limit} more)"

@@ -7,8 +7,8 @@ import select
 import sys
 import termios
 import tty
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.bench import Bench

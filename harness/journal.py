@@ -30,9 +30,7 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "run.start": frozenset({"run", "role", "operator", "tools", "settings"}),
         "run.end": frozenset({"exit_code", "totals", "not_run"}),
-        "rig": frozenset(
-            {"rig", "rig_sha256", "device", "device_sha256", "item", "grade", "equipment", "permits"}
-        ),
+        "rig": frozenset({"rig", "rig_sha256", "device", "device_sha256", "item", "grade", "equipment", "permits"}),
         "image": frozenset({"image_sha256", "lock_sha256", "weaknesses"}),
         "plan": frozenset({"plan_sha256", "testcases"}),
         "deselected": frozenset({"testcases"}),

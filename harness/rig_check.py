@@ -60,7 +60,9 @@ def check_rig(path: Path) -> int:
         finally:
             bench.close()
             journal.close()
-    table = Table(title=f"rig {rig.file.rig}: {rig.device.manufacturer} {rig.device.model}, item {rig.file.item.serial}")
+    table = Table(
+        title=f"rig {rig.file.rig}: {rig.device.manufacturer} {rig.device.model}, item {rig.file.item.serial}"
+    )
     for heading in ("link", "address", "alive?", "how it was seen"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
@@ -163,4 +165,3 @@ _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
     spec_of.SshLinkSpec: _look_ssh,
     spec_of.NetworkLinkSpec: _look_network,
 }
-

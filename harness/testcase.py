@@ -1,14 +1,14 @@
 """How a testcase says what it is: its title, the clauses it verifies, what it does to the device, where it applies.
 
-    @testcase(
-        "AUTH-LOCKOUT",
-        title="Lock-out after refused log-ins, and release",
-        tags=[verifies("NMPA-2022/PAUT"), contributes("ANSM-2019/DES-AUTHN")],
-        about=About(property="confidentiality", phase="design", method="function test", threat="guessing"),
-        effects=[Effect.ACCOUNTS],
-    )
-    @each("claim_id, surface", lockouts)
-    def test_lockout(case, claim_id, surface): ...
+@testcase(
+    "AUTH-LOCKOUT",
+    title="Lock-out after refused log-ins, and release",
+    tags=[verifies("NMPA-2022/PAUT"), contributes("ANSM-2019/DES-AUTHN")],
+    about=About(property="confidentiality", phase="design", method="function test", threat="guessing"),
+    effects=[Effect.ACCOUNTS],
+)
+@each("claim_id, surface", lockouts)
+def test_lockout(case, claim_id, surface): ...
 """
 
 from __future__ import annotations

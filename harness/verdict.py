@@ -73,7 +73,7 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One typed, journalled comparison. `claim` is the id of the claim it verifies, empty for a control of the procedure."""
+    """One typed, journalled comparison. `claim` is what it verifies, empty for a control of the procedure."""
 
     title: str
     state: CheckState

@@ -259,5 +259,3 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
-
-

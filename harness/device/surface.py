@@ -65,7 +65,7 @@ class Surface(ABC):
 
     @abstractmethod
     def contrast(self) -> Outcome[object]:
-        """Ask for something the device must refuse: who accepts everything or says the same to everything is found out."""
+        """Ask for something the device must refuse: who says the same to everything is found out."""
 
     def probe(self) -> Outcome[Clock]:
         """Read the uptime fresh and ask for something that must be refused.

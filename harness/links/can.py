@@ -209,6 +209,7 @@ def _from_message(message: can.Message) -> CanFrame:
         error=message.is_error_frame,
         at_ns=time.monotonic_ns(),
         fd=message.is_fd,
+        stamp=message.timestamp or None,
     )
 
 

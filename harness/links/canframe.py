@@ -17,7 +17,11 @@ STANDARD_MASK = 0x7FF
 
 @dataclass(frozen=True, slots=True)
 class CanFrame:
-    """One frame. A remote frame's `data` is as many zero bytes as it asks for; `at_ns` is when it arrived."""
+    """One frame. A remote frame's `data` is as many zero bytes as it asks for.
+
+    `at_ns` is when it arrived at the bench (monotonic); `stamp` when the adapter says that it was on the bus, in
+    seconds of the adapter's own clock, None where it does not say.
+    """
 
     can_id: int
     data: bytes
@@ -26,6 +30,7 @@ class CanFrame:
     error: bool = False
     at_ns: int = 0
     fd: bool = False
+    stamp: float | None = None
 
     @property
     def word(self) -> int:

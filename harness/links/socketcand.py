@@ -29,8 +29,8 @@ ECHO_AFTER = 0.2
 ECHO_WITHIN = 0.55
 """Seconds within which a server that has echoed before must do so again, else it has vanished."""
 
-_FRAME = re.compile(r"frame ([0-9A-Fa-f]{1,9}) \d{1,12}\.\d{1,9}((?: [0-9A-Fa-f]{2,16})*)")
-_FD_FRAME = re.compile(r"fdframe ([0-9A-Fa-f]{1,9}) [0-9A-Fa-f]{1,2} \d{1,12}\.\d{1,9}((?: [0-9A-Fa-f]{2,128})*)")
+_FRAME = re.compile(r"frame ([0-9A-Fa-f]{1,9}) (\d{1,12}\.\d{1,9})((?: [0-9A-Fa-f]{2,16})*)")
+_FD_FRAME = re.compile(r"fdframe ([0-9A-Fa-f]{1,9}) [0-9A-Fa-f]{1,2} (\d{1,12}\.\d{1,9})((?: [0-9A-Fa-f]{2,128})*)")
 _ERROR = re.compile(r"error ([0-9A-Fa-f]{3,8}) \d{1,12}\.\d{1,9}")
 
 
@@ -74,7 +74,7 @@ def parse_frame(text: str, *, at_ns: int = 0) -> CanFrame | None:
     found = flexible or _FRAME.fullmatch(text)
     if found is None:
         return None
-    digits, hexadecimal = found[1], found[2].replace(" ", "")
+    digits, hexadecimal = found[1], found[3].replace(" ", "")
     if len(hexadecimal) % 2 or len(hexadecimal) // 2 > (64 if flexible else 8):
         return None
     word = int(digits, 16)
@@ -91,6 +91,7 @@ def parse_frame(text: str, *, at_ns: int = 0) -> CanFrame | None:
         error=flagged and bool(word & ERROR_FLAG),
         at_ns=at_ns,
         fd=flexible is not None,
+        stamp=float(found[2]),
     )
 
 

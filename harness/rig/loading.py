@@ -196,9 +196,8 @@ def _exists(tree: CommentedMap, part: object, loc: Sequence[object]) -> bool:
     """Leave out the parts pydantic adds for unions, which are in no file."""
     node: Any = tree
     for step in loc:
-        if isinstance(node, CommentedMap) and step in node:
-            node = node[step]
-        elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
+        in_map = isinstance(node, CommentedMap) and step in node
+        if in_map or (isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node)):
             node = node[step]
         elif step is part:
             return False

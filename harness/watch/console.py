@@ -58,5 +58,3 @@ class ConsoleWatch:
     def close(self) -> None:
         """Stop listening."""
         self._unsubscribe()
-
-

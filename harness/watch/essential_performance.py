@@ -24,6 +24,7 @@ class EssentialPerformanceWatch:
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._last: float | None = None
+        self._last_stamp: float | None = None
         self._samples = 0
         self._values: dict[str, float] = {}
         self._regime: tuple[bool, float] | None = None
@@ -52,19 +53,19 @@ class EssentialPerformanceWatch:
                 return
             self._samples += 1
             if self._last is not None:
-                self._gap(self._last, at)
-            self._last = at
+                self._gap(at, _apart(self._last_stamp, frame.stamp, at - self._last))
+            self._last, self._last_stamp = at, frame.stamp
             self._judge(at)
 
-    def _gap(self, last: float, at: float) -> None:
-        if at - last > self._claim.max_gap:
+    def _gap(self, at: float, seconds: float) -> None:
+        if seconds > self._claim.max_gap:
             self._regime_since = at  # who comes back after a gap may have restarted, and settles anew
             self._note(
                 Incident(
                     IncidentKind.GAP,
                     at,
-                    f"{(at - last) * 1000:.0f} ms without heartbeat, limit {self._claim.max_gap * 1000:.0f} ms",
-                    span=at - last,
+                    f"{seconds * 1000:.0f} ms without heartbeat, limit {self._claim.max_gap * 1000:.0f} ms",
+                    span=seconds,
                     limit=self._claim.max_gap,
                 )
             )
@@ -122,3 +123,13 @@ class EssentialPerformanceWatch:
     def close(self) -> None:
         """Stop listening."""
         self._unsubscribe()
+
+
+def _apart(before: float | None, now: float | None, arrived: float) -> float:
+    """Return how far apart two frames were on the bus: by the adapter's clock where it has one that went on.
+
+    What arrives late at the bench was not late on the bus.
+    """
+    if before is None or now is None or now < before:
+        return arrived
+    return now - before

@@ -13,7 +13,7 @@ from harness.journal import Reading, read_journal
 
 ROOT = Path(__file__).parents[2]
 RIG = ROOT / "tests/sham/rig.yaml"
-HEAD = '''
+HEAD = """
 import os, signal, time
 from harness.case import Case
 from harness.rig.rig_file import Effect
@@ -25,7 +25,7 @@ def case_of(name, tag="NMPA-2022/VER-RULE", **more):
 def good(case):
     case.attack("modbus-tcp", "a read")
     case.check("the version", held=True, expected="1", observed="1", claim="VERSION")
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from runs import RIG, ROOT, Outcome, command, run
 
 from harness.verdict import EXIT_INCONCLUSIVE
 
-WAITING = '''
+WAITING = """
 @case_of("T-1")
 def test_1(case): good(case)
 @case_of("T-2")
@@ -23,7 +23,7 @@ def test_2(case):
     case.bench.wiring.can("can").wait_for(lambda frame: False, timeout=60)
 @case_of("T-3")
 def test_3(case): good(case)
-'''
+"""
 
 
 def sham_processes(folder: Path) -> list[int]:
@@ -83,7 +83,7 @@ def test_an_interrupt_at_any_instant_loses_nothing(tmp_path: Path, sign: signal.
 
 
 def test_a_link_lost_in_mid_test_is_inconclusive(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-1")
 def test_1(case):
     good(case)
@@ -91,20 +91,20 @@ def test_1(case):
     case.bench.wiring.can("can").wait_for(lambda frame: False, timeout=5)
 @case_of("T-2")
 def test_2(case): good(case)
-'''
+"""
     outcome = run(tmp_path, body)
     assert outcome.verdicts["test_1"] == "INCONCLUSIVE", outcome.output
     assert outcome.verdicts["test_2"] == "PASS", "the next testcase starts clean"
 
 
 def test_a_device_that_reboots_in_mid_test_fails(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-1")
 def test_1(case):
     case.attack("uds", "a long request")
     case.check("the version", held=True, expected="1", observed="1", claim="VERSION")
     case.bench.uds("uds").request(bytes([0x22]) + bytes(60))
-'''
+"""
     outcome = run(tmp_path, body, "--weakness", "uds-memory-bug")
     assert outcome.verdicts == {"test_1": "FAIL"}, outcome.output
 

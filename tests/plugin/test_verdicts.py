@@ -11,10 +11,10 @@ from runs import RIG, ROOT, run
 from harness.journal import read_journal
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE
 
-GOOD = '''
+GOOD = """
 @case_of("T-GOOD")
 def test_good(case): good(case)
-'''
+"""
 
 
 def test_a_pass_is_earned_and_exits_with_0(tmp_path: Path) -> None:
@@ -51,25 +51,25 @@ def test_what_does_not_earn_a_pass(tmp_path: Path, body: str, verdict: str, code
 
 
 def test_a_testcase_without_effects_may_not_change_the_baseline(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-CHANGE")
 def test_change(case):
     good(case)
     case.bench.bus_commands("can-commands").do("set-rate", 700)
-'''
+"""
     outcome = run(tmp_path, body)
     assert outcome.verdicts == {"test_change": "FAIL"}
     assert "BASE-UNCHANGED" in outcome.reason("test_change")
 
 
 def test_an_exemption_must_be_seen(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-EXPECT")
 def test_expect(case):
     good(case)
     with case.expecting(IncidentKind.DEATH, within=0.5):
         pass
-'''
+"""
     outcome = run(tmp_path, body)
     assert outcome.verdicts == {"test_expect": "INCONCLUSIVE"}
     assert "expected but not seen: death" in outcome.reason("test_expect")
@@ -80,14 +80,16 @@ def test_a_claim_nobody_stands_up_for_cannot_pass(tmp_path: Path) -> None:
     before, after = device.split("  VERSION:", 1)
     (tmp_path / "device.yaml").write_text(before + "  VERSION:" + after.replace("approved", "observed", 1))
     rig = RIG.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
-    (tmp_path / "rig.yaml").write_text(rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/"))
+    (tmp_path / "rig.yaml").write_text(
+        rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/")
+    )
     outcome = run(tmp_path, GOOD, rig=tmp_path / "rig.yaml")
     assert outcome.verdicts == {"test_good": "INCONCLUSIVE"}, outcome.output
     assert "status observed" in outcome.reason("test_good")
 
 
 def test_left_out_and_not_run_are_named_apart(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-1")
 def test_1(case): case.check("c", held=False, expected=1, observed=2, claim="VERSION")
 @case_of("T-2")
@@ -96,7 +98,7 @@ def test_2(case): good(case)
 def test_3(case): good(case)
 @case_of("T-4")
 def test_4(case): good(case)
-'''
+"""
     outcome = run(tmp_path, body, "-x", "--deselect", "test_some.py::test_4")
     assert outcome.verdicts == {"test_1": "FAIL", "test_2": "NOT RUN"}
     assert outcome.code == EXIT_FAIL
@@ -107,11 +109,11 @@ def test_4(case): good(case)
 
 
 def test_not_applicable_needs_a_reason_in_the_device_file(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-NONE")
 @each("surface", lambda device: [])
 def test_none(case, surface): good(case)
-'''
+"""
     outcome = run(tmp_path, body)
     assert outcome.code != 0
     assert "nothing declared for testcase T-NONE" in outcome.output
@@ -120,7 +122,9 @@ def test_none(case, surface): good(case)
     device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
     (tmp_path / "device.yaml").write_text(device + "\nnot_applicable: {T-NONE: it has none of these}\n")
     rig = RIG.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
-    (tmp_path / "rig.yaml").write_text(rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/"))
+    (tmp_path / "rig.yaml").write_text(
+        rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/")
+    )
     again = tmp_path / "again"
     again.mkdir()
     outcome = run(again, body, "-rs", rig=tmp_path / "rig.yaml")
@@ -173,19 +177,19 @@ def test_workers_have_devices_of_their_own_and_are_sealed_in(tmp_path: Path) -> 
 
 
 def test_a_crashed_worker_leaves_not_run(tmp_path: Path) -> None:
-    body = '''
+    body = """
 @case_of("T-1")
 def test_1(case): os._exit(9)
 @case_of("T-2")
 def test_2(case): good(case)
-'''
+"""
     outcome = run(tmp_path, body, "-n", "1")
     assert outcome.verdicts == {"test_1": "NOT RUN", "test_2": "PASS"}, outcome.output
     assert outcome.code == EXIT_NOT_RUN
 
 
 def test_hostile_text_does_not_stop_the_run(tmp_path: Path) -> None:
-    body = '''
+    body = """
 EVIL = "\\udc80 \\x1b[31m \\u202e <script>alert(1)</script> \\x00"
 @case_of("T-1")
 def test_1(case):
@@ -193,7 +197,7 @@ def test_1(case):
         case.check(EVIL, held=False, expected=EVIL, observed=EVIL, claim="VERSION", repeat=EVIL)
 @case_of("T-2")
 def test_2(case): good(case)
-'''
+"""
     outcome = run(tmp_path, body)
     assert outcome.verdicts == {"test_1": "FAIL", "test_2": "PASS"}, outcome.output
     assert "\x1b[31m \u202e" not in outcome.output

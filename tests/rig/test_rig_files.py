@@ -88,7 +88,11 @@ def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: s
         ("    source: {document: VP1-ICD, revision: '1.0', section: '2.3'}\n", "", "a claim needs a source"),
         ("surfaces: [console, ssh-menu]\n    scope", "surfaces: [consol]\n    scope", "no surface named 'consol'"),
         ("identity: modbus-tcp", "identity: smoke-signals", "no surface named 'smoke-signals'"),
-        ("accounts: [operator, service, admin]\n    login", "accounts: [nobody]\n    login", "no account named 'nobody'"),
+        (
+            "accounts: [operator, service, admin]\n    login",
+            "accounts: [nobody]\n    login",
+            "no account named 'nobody'",
+        ),
         ("threshold: 3", "threshold: many", "claims.LOCKOUT.threshold"),
         ("  LOCKOUT:", "  lockout:", "claim id 'lockout'"),
     ],

@@ -246,6 +246,11 @@ class Pump:
 
     # -- lies -------------------------------------------------------------------------------------------------
 
+    @property
+    def lie(self) -> str:
+        """The mode it is in."""
+        return next(mode for mode, lie in LIES.items() if lie is self._lie)
+
     def set_lie(self, mode: str) -> None:
         """Begin to lie in another way, at once; `honest` ends it."""
         self._mute_after = None
