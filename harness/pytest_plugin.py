@@ -64,6 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Load the rig, before anything is collected or powered."""
     config.addinivalue_line("markers", "testcase(meta): a testcase; use harness.testcase.testcase")
+    config.addinivalue_line("markers", "slow: a testcase that takes more than some seconds")
+    config.addinivalue_line("markers", "unqualified: a testcase that no weakness has proven yet")
     config.addinivalue_line("markers", "each(names, source): run for each instance in the device file")
     rig_path = config.getoption("--rig")
     if not rig_path:
@@ -120,6 +122,14 @@ class RunPlugin:
             config.option.attach_capture = False  # captured output may hold device data, uncleaned
 
     # Collecting
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Let `-m` choose by what a testcase says of itself."""
+        meta = meta_of(item)
+        if meta is not None:
+            for word in ("slow", "unqualified"):
+                if getattr(meta, word):
+                    item.add_marker(word)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one item for each instance in the device file; none needs a reason there."""

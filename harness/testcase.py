@@ -68,6 +68,7 @@ class Meta:
     needs: frozenset[str] = frozenset()
     hardware: str = ""
     unqualified: bool = False
+    slow: bool = False
     severity: Literal["blocker", "critical", "normal", "minor"] = "critical"
 
 
@@ -105,6 +106,7 @@ def testcase(
     needs: Iterable[str] = (),
     hardware: str = "",
     unqualified: bool = False,
+    slow: bool = False,
     version: int = 1,
     severity: Literal["blocker", "critical", "normal", "minor"] = "critical",
 ) -> Callable[[F], F]:
@@ -120,6 +122,7 @@ def testcase(
         needs: control capabilities it cannot do without (`power`, `cut` …).
         hardware: why its result is only indicative on an emulated item; empty when it is not.
         unqualified: no weakness exists yet that it catches.
+        slow: takes more than some seconds, for a timer or many cases; `-m "not slow"` leaves it out.
         version: raised when what it does changes.
         severity: of a FAIL.
     """
@@ -133,6 +136,7 @@ def testcase(
         needs=frozenset(needs),
         hardware=hardware,
         unqualified=unqualified,
+        slow=slow,
         version=version,
         severity=severity,
     )

@@ -18,8 +18,9 @@ class Weakness(Strict):
 
     name: str
     description: str
-    section: str = Field(description="Section of the interface specification that it breaks")
-    fails: tuple[str, ...] = Field(description="Testcases that must FAIL: `ID[instance]`, or `ID` for all instances")
+    interface: str = Field(description="Section of the interface specification that it breaks")
+    flash: str | None = Field(default=None, description="Flash image of the fixture that it needs")
+    fails: tuple[str, ...] = Field(description="Testcases that must FAIL, each as `ID[instance]`")
 
 
 class _Catalogue(Strict):

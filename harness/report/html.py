@@ -86,6 +86,7 @@ def _options(name: str) -> dict[str, Any]:
         "singleFile": True,
         "reportLanguage": "en",
         "theme": "light",
+        "layout": "split",
         "groupBy": [GUIDELINE, CLAUSE],
         "stepTreeExpansion": "expand_failed_only",
     }

@@ -19,6 +19,7 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="design", method="function", threat="a session left open"),
     unqualified=True,
+    slow=True,
 )
 @each_surface(IdleLogOffClaim)
 def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:

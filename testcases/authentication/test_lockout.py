@@ -25,6 +25,7 @@ WRONG = "not-the-password-{}"
     about=About(property="confidentiality", phase="design", method="function", threat="password guessing"),
     effects=[Effect.ACCOUNTS],
     version=2,
+    slow=True,
 )
 @each_surface(LockoutClaim)
 def test_lockout(case: Case, claim_id: str, surface: str) -> None:

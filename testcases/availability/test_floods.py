@@ -94,6 +94,7 @@ def prove_recovery(case: Case, claim_id: str, surface: str, *, load: str) -> Non
     about=ABOUT,
     effects=[Effect.DATA],
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", modbus_tcp)
 def test_modbus_tcp_flood(case: Case, claim_id: str, surface: str) -> None:
@@ -132,6 +133,7 @@ def test_modbus_tcp_flood(case: Case, claim_id: str, surface: str) -> None:
     effects=[Effect.DATA],
     hardware="the load a bus and a controller take depends on their timing",
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", buses)
 def test_can_flood(case: Case, claim_id: str, surface: str) -> None:
@@ -164,6 +166,7 @@ def test_can_flood(case: Case, claim_id: str, surface: str) -> None:
     about=ABOUT,
     effects=[Effect.DATA],
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", consoles)
 def test_console_flood(case: Case, claim_id: str, surface: str) -> None:

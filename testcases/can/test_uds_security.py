@@ -157,6 +157,7 @@ def test_recorded_key(case: Case, claim_id: str, surface: str) -> None:
     about=About(property="confidentiality", phase="design", method="function", threat="key guessing"),
     effects=[Effect.ACCOUNTS],
     unqualified=True,
+    slow=True,
 )
 @each_surface(SecurityAccessClaim)
 def test_delay(case: Case, claim_id: str, surface: str) -> None:

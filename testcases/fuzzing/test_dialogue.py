@@ -32,6 +32,7 @@ def dialogues(device: DeviceFile) -> Iterable[Instance]:
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input at log-in and prompt"),
     effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", dialogues)
 def test_dialogue(case: Case, claim_id: str, surface: str, fuzz_cases: int | None) -> None:

@@ -33,6 +33,7 @@ def modbus_surfaces(device: DeviceFile) -> Iterable[Instance]:
     about=About(property="availability", phase="design", method="fuzz", threat="malformed requests on the field bus"),
     effects=[Effect.CONFIGURATION],
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", modbus_surfaces)
 def test_modbus(case: Case, claim_id: str, surface: str, fuzz_cases: int | None) -> None:

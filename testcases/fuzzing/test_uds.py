@@ -31,6 +31,7 @@ def uds_surfaces(device: DeviceFile) -> Iterable[Instance]:
     ],
     about=About(property="availability", phase="design", method="fuzz", threat="malformed diagnostic requests"),
     effects=[Effect.CONFIGURATION],
+    slow=True,
 )
 @each("claim_id, surface", uds_surfaces)
 def test_uds(case: Case, claim_id: str, surface: str, fuzz_cases: int | None) -> None:

@@ -38,6 +38,7 @@ def families(device: DeviceFile) -> Iterable[Instance]:
         contributes("ANSM-2019/CRIT-C", "ANSM-2019/RISK-OBSC", "MDS2-2019/CONN"),
     ],
     about=About(property="confidentiality", phase="design", method="scan", threat="undeclared way in"),
+    slow=True,
 )
 @each("claim_id, family", families)
 def test_tcp_ports(case: Case, claim_id: str, family: Family) -> None:
@@ -85,6 +86,7 @@ def test_tcp_ports(case: Case, claim_id: str, family: Family) -> None:
     ],
     about=About(property="confidentiality", phase="design", method="scan", threat="undeclared way in"),
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, family", families)
 def test_udp_ports(case: Case, claim_id: str, family: Family) -> None:

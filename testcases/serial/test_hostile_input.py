@@ -45,6 +45,7 @@ def dialogues(device: DeviceFile) -> Iterator[Instance]:
     tags=TAGS,
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", dialogues)
 def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
@@ -66,6 +67,7 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
     tags=TAGS,
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
     unqualified=True,
+    slow=True,
 )
 @each("claim_id, surface", dialogues)
 def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:

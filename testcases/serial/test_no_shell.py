@@ -74,6 +74,7 @@ def log_ins(device: DeviceFile) -> list[Instance]:
     about=About(property="confidentiality", phase="design", method="penetration", threat="access to the debug port"),
     unqualified=True,
     severity="blocker",
+    slow=True,
 )
 @each("surface", log_ins)
 def test_no_shell_before_log_in(case: Case, surface: str) -> None:
@@ -102,6 +103,7 @@ def test_no_shell_before_log_in(case: Case, surface: str) -> None:
     tags=TAGS,
     about=About(property="integrity", phase="design", method="penetration", threat="command injection"),
     unqualified=True,
+    slow=True,
 )
 @each("surface", log_ins)
 def test_no_shell_in_a_session(case: Case, surface: str) -> None:
