@@ -87,6 +87,7 @@ def _options(name: str) -> dict[str, Any]:
         "reportLanguage": "en",
         "theme": "light",
         "layout": "split",
+        "defaultSortBy": "name,asc",
         "groupBy": [GUIDELINE, CLAUSE],
         "stepTreeExpansion": "expand_failed_only",
     }

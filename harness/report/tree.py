@@ -17,7 +17,6 @@ from harness.report.labels import CLAUSE, clause_name, document_name
 __all__ = ["arrange"]
 
 UNTAGGED = "without a clause"
-_ORDER = {status: number for number, status in enumerate(("failed", "broken", "unknown", "skipped", "passed"))}
 
 
 def arrange(
@@ -30,7 +29,7 @@ def arrange(
         labels: labels of each result, by the `nodeId` of its leaf.
         registry: gives names and order.
     """
-    ordered = sorted(tree["leavesById"].items(), key=lambda each: (_ORDER.get(each[1]["status"], 0), each[1]["name"]))
+    ordered = sorted(tree["leavesById"].items(), key=lambda each: str(each[1]["name"]))
     leaves = {leaf: {**data, "groupOrder": number} for number, (leaf, data) in enumerate(ordered, 1)}
     under: dict[str, list[str]] = {}
     for leaf in leaves:
