@@ -58,6 +58,7 @@ class Bench:
         self._watches: list[Watch] = []
         self._surfaces: dict[str, Surface] = {}
         self._lost: BaselineLost | None = None
+        self._settled = False
         self.baseline: Mapping[str, Value] = MappingProxyType({})
 
     # Life
@@ -183,6 +184,7 @@ class Bench:
             )
             raise self._lost from fault
         self.baseline = self.fingerprint()
+        self._settled = route == "clone"
         if watch:
             self.start_watches()
         self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
@@ -196,6 +198,7 @@ class Bench:
         self._surfaces.clear()
         self.wiring.drop()
         self._set_before_run()
+        self._settled = False
         self.journal.write("power", action="cut")
         self.control.cut()
         if before_on:
@@ -221,7 +224,8 @@ class Bench:
         for claim_id, claim in device.claims_of(EssentialPerformanceClaim).items():
             if claim.link in links:
                 bus = self.wiring.can(claim.link)
-                self._watches.append(EssentialPerformanceWatch(bus, claim_id=claim_id, claim=claim))
+                watch = EssentialPerformanceWatch(bus, claim_id=claim_id, claim=claim, settled=self._settled)
+                self._watches.append(watch)
 
     def check_identity(self, *, within: float = 10.0) -> None:
         """Read model, serial number and version, and compare with device and rig file.

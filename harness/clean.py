@@ -23,6 +23,8 @@ def show_text(text: str, *, limit: int = LIMIT) -> str:
 
     Line feed and tab stay. Escapes are `\\xNN` or `\\uNNNN`.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     out: list[str] = []
     for char in text[: limit + 1]:
         if char in "\n\t" or unicodedata.category(char) not in _UNSAFE_CATEGORIES:

@@ -17,7 +17,8 @@ _MOST = 100
 class EssentialPerformanceWatch:
     """Watches one essential-performance claim on an open bus."""
 
-    def __init__(self, can: CanLink, *, claim_id: str, claim: EssentialPerformanceClaim) -> None:
+    def __init__(self, can: CanLink, *, claim_id: str, claim: EssentialPerformanceClaim, settled: bool = True) -> None:
+        """Watch `claim` on `can`; `settled` says that the device was brought to a baseline that has settled."""
         self.name = f"essential performance {claim_id}"
         self._id = claim_id
         self._claim = claim
@@ -32,6 +33,7 @@ class EssentialPerformanceWatch:
         self._outside = False
         self._incidents: list[Incident] = []
         self._can = can
+        self._settled = settled
         self._unsubscribe = can.subscribe(self._on_frame)
 
     def values(self) -> dict[str, float]:
@@ -77,8 +79,8 @@ class EssentialPerformanceWatch:
         applies = all(values[name] == wanted for name, wanted in self._claim.applies_when.items())
         regime = (applies, values[self._claim.target])
         if regime != self._regime:
-            # The very first regime is the baseline's: it has settled before the watch began.
-            self._regime_since = at if self._regime is not None else at - self._claim.settle
+            first = self._regime is None and self._settled
+            self._regime_since = at - self._claim.settle if first else at
             self._regime = regime
         if not applies or at - self._regime_since < self._claim.settle:
             self._outside = False
