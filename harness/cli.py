@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     console.add_argument("rig", type=Path, metavar="RIG")
     console.set_defaults(command=_console)
 
+    replay = commands.add_parser("replay", help="send a finding's input again: FIXED or STILL FAILING")
+    replay.add_argument("finding", type=Path, metavar="FINDING", help="findings/NAME.json of a run")
+    replay.add_argument("rig", type=Path, metavar="RIG")
+    replay.add_argument("--weakness", action="append", default=[], metavar="NAME", help="as for a run")
+    replay.set_defaults(command=_replay)
+
     report = commands.add_parser("report", help="make the reports of a run again, a killed run's too")
     report.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     report.add_argument("--no-html", action="store_true", help="leave out the Allure HTML and the coverage page")
@@ -104,6 +110,15 @@ def _console(arguments: argparse.Namespace) -> int:
     from harness.console import talk  # noqa: PLC0415
 
     return talk(arguments.rig)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from harness.fuzz.replay import replay_finding  # noqa: PLC0415
+    from harness.rig.loading import load_rig  # noqa: PLC0415
+
+    code, sentence = replay_finding(load_rig(arguments.rig).with_weaknesses(arguments.weakness), arguments.finding)
+    print(sentence)  # noqa: T201
+    return code
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,87 @@
+"""The command, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.fuzz.cases import FuzzCase
+from harness.fuzz.findings import Finding, write_finding
+from harness.verdict import EXIT_FAIL, EXIT_USAGE
+
+ROOT = Path(__file__).parents[2]
+SHAM = str(ROOT / "tests/sham/rig.yaml")
+
+
+def proofrig(*arguments: str, cwd: Path = ROOT, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *arguments],
+        cwd=cwd,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_rig_check_shows_every_link_and_how_it_was_seen() -> None:
+    done = proofrig("rig", "check", SHAM)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for link in ("console", "ssh", "can", "modbus-tcp", "modbus-rtu", "network"):
+        assert f"│ {link} " in done.stdout
+    assert "VP-1 VP1-000417 1.0.0, as the rig file says" in done.stdout
+
+
+def test_rig_check_of_a_bench_that_is_not_here_fails_politely() -> None:
+    done = proofrig("rig", "check", "rigs/pump-bench.yaml")
+    assert done.returncode != 0
+    assert "bench-power" in done.stderr
+    assert "→" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_schemas_are_printed_as_json() -> None:
+    both = json.loads(proofrig("rig", "schema").stdout)
+    assert both.keys() == {"rig", "device"}
+    assert json.loads(proofrig("rig", "schema", "device").stdout) == both["device"]
+
+
+def test_the_console_is_shown_and_recorded(tmp_path: Path) -> None:
+    done = proofrig("console", SHAM, cwd=tmp_path, typed="operator\rDrip-7-Harbour\rversion\r")
+    assert done.returncode == 0, done.stderr
+    assert "serial: VP1-000417" in done.stdout
+    captures = list(tmp_path.glob("reports/*/captures/console-console.cap"))
+    assert len(captures) == 1
+    assert b"version" in captures[0].read_bytes()
+
+
+def test_a_finding_is_still_failing_or_fixed(tmp_path: Path) -> None:
+    finding = Finding(
+        device="infusion-pump",
+        surface="uds",
+        claim="AVAILABILITY",
+        model="by hand",
+        seed=1,
+        harm="restart",
+        observed="uptime went back",
+        cases=(FuzzCase("by hand", bytes([0x22]) + bytes(60)),),
+        confirmed=True,
+        trials=1,
+    )
+    path = write_finding(tmp_path, finding)
+    flawed = proofrig("replay", str(path), SHAM, "--weakness", "uds-memory-bug")
+    assert (flawed.returncode, flawed.stdout.startswith("STILL FAILING")) == (EXIT_FAIL, True), flawed.stderr
+    mended = proofrig("replay", str(path), SHAM)
+    assert (mended.returncode, mended.stdout.startswith("FIXED")) == (0, True), mended.stdout + mended.stderr
+
+
+def test_mistakes_are_messages(tmp_path: Path) -> None:
+    for arguments in (["run", "none.yaml"], ["rig", "check", "none.yaml"], ["report", str(tmp_path)]):
+        done = proofrig(*arguments)
+        assert done.returncode == EXIT_USAGE, arguments
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "none.yaml" in done.stdout + done.stderr or "no journal" in done.stderr
