@@ -197,6 +197,13 @@ def test_every_command_exists(document: str, command: str) -> None:
             assert (ROOT / place).exists(), f"{document}: {place} in {command!r}"
 
 
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, parser in _subparsers(_parser()).items():
+        for full in [f"{name} {inner}" for inner in _subparsers(parser)] or [name]:
+            assert f"| `proofrig {full}" in text, f"proofrig {full} is not in the README"
+
+
 def test_commands_are_found() -> None:
     assert {"README.md", "docs/first-run.md", "docs/write-a-testcase.md"} <= {document for document, _ in COMMANDS}
 
