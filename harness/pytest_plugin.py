@@ -398,7 +398,12 @@ class RunPlugin:
             return
         from harness.report.summary import finish_report  # noqa: PLC0415  (reports are made at the end only)
 
-        finish_report(self.run_dir, html=not self.config.getoption("--no-html"), write=terminalreporter.write_line)
+        try:
+            finish_report(self.run_dir, html=not self.config.getoption("--no-html"), write=terminalreporter.write_line)
+        except (UsageError, OSError) as error:
+            # The run stands as it is in the journal: a report that fails does not change its verdicts or exit code.
+            terminalreporter.write_line(f"the reports could not be made: {error}")
+            terminalreporter.write_line(f"  → the journal is whole; run `proofrig report {self.run_dir}` again")
 
     def totals(self) -> dict[str, int]:
         """Count the results by verdict."""

@@ -81,7 +81,7 @@ def _agree(result: dict[str, Any], case: CaseRecord) -> None:
 
 
 def _new(results: Path, case: CaseRecord, run: RunRecord, registry: Registry) -> tuple[Path, dict[str, Any]]:
-    facts = facts_of_record(case, run)
+    facts = facts_of_record(case, run, registry)
     started = _milliseconds(case.started or run.started)
     digest = hashlib.md5(case.nodeid.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
     name = str(uuid.uuid4())

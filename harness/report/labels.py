@@ -112,8 +112,8 @@ def facts_of_meta(nodeid: str, meta: Meta, *, rig: Rig, claims: Iterable[str]) -
     )
 
 
-def facts_of_record(case: CaseRecord, run: RunRecord) -> Facts:
-    """Gather the facts of a testcase from the journal."""
+def facts_of_record(case: CaseRecord, run: RunRecord, registry: Registry) -> Facts:
+    """Gather the facts of a testcase from the journal, without clauses this catalogue does not have."""
     about = case.about
     sources = {check.claim: (check.source, check.status) for check in case.checks if check.claim}
     names = dict.fromkeys((*case.claims, *sources))
@@ -122,7 +122,7 @@ def facts_of_record(case: CaseRecord, run: RunRecord) -> Facts:
         id=case.id,
         title=case.title,
         version=case.version,
-        tags=case.tags,
+        tags=tuple(tag for tag in case.tags if tag.clause_id in registry.clauses),
         protects=about.get("property", ""),
         phase=about.get("phase", ""),
         method=about.get("method", ""),

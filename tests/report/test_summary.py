@@ -129,6 +129,7 @@ def test_a_clause_this_catalogue_does_not_have_is_named(tmp_path: Path) -> None:
     clauses = [{"clause": "OLD-1/X", "strength": "verifies"}]
     folder.main.write("plan", plan_sha256="", testcases=["a"], about={"a": {"id": "A", "clauses": clauses}})
     path = folder.end()
+    (path / "allure-results").mkdir()
     _finish(path, html=False)
     write_coverage(read_run(path), path / "coverage.html", load_registry())
     assert "tagged with OLD-1/X, which this catalogue does not have" in (path / "coverage.html").read_text()
