@@ -7,34 +7,25 @@ not have.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from harness.bench import Bench
 from harness.clean import Masker, show, show_text
-from harness.control.base import EventKind
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
-from harness.device.surface import Clock
+from harness.device.outcomes import Accepted, Outcome, Refused, name_of
 from harness.errors import UsageError
+from harness.proof import Proof
 from harness.rig.baseline import BASELINE
-from harness.rig.claims import AvailabilityClaim, ClaimBase, Status
+from harness.rig.claims import ClaimBase, Status
 from harness.testcase import Meta
-from harness.verdict import Check, CheckState, ClaimBroken, SilenceAfterAttack, Undecided, Verdict, decide
-from harness.watch import Incident, IncidentKind, Watch, WatchReport
+from harness.verdict import Check, CheckState, ClaimBroken, Undecided, Verdict, decide
+from harness.watch import IncidentKind
 
 __all__ = ["Case", "Observer"]
 
 T_value = TypeVar("T_value")
-
-RECOVERY_WITHOUT_CLAIM = 5.0
-"""Seconds a surface gets to answer after an attack when the device claims nothing."""
-
-FIRST_SAMPLE_WITHIN = 1.0
-"""Seconds a watch gets for its first sample."""
 
 
 class Observer(Protocol):
@@ -58,14 +49,6 @@ class Nobody:
         """Show nothing."""
 
 
-@dataclass
-class _Exemption:
-    kinds: frozenset[IncidentKind]
-    start: float
-    end: float
-    seen: set[IncidentKind] = field(default_factory=set)
-
-
 class Case:
     """One testcase in progress on a bench."""
 
@@ -79,13 +62,11 @@ class Case:
         self.checks: list[Check] = []
         self._observer = observer or Nobody()
         self._masker = Masker(bench.rig.device.secrets())
-        self._attacked: dict[str, Clock] = {}
-        self._exemptions: list[_Exemption] = []
+        self._attacked: set[str] = set()
         self._claims_used: set[str] = set()
-        self._events_before = len(bench.control.events)
         self._started = time.monotonic()
         self._ended = False
-        self._watches_asked = False
+        self._proof = Proof(self)
         bench.wiring.observer = self._on_operation
 
     # Saying what is done
@@ -93,7 +74,7 @@ class Case:
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         """Group what follows under a title in journal and report."""
-        self._write("step", title=title)
+        self.record("step", title=title)
         with self._observer.step(title):
             yield
 
@@ -105,18 +86,13 @@ class Case:
         """
         if surface not in self._attacked:
             self.await_watches()
-            seen = self.bench.surface(surface).probe()
-            if not isinstance(seen, Accepted):
-                self._write("alive", surface=surface, seen=False, how=name_of(seen))
-                raise Undecided(f"{surface} does not answer before the attack: {name_of(seen)}")
-            self._attacked[surface] = seen.value
-            self._write("alive", surface=surface, seen=True, how=f"uptime {seen.value.uptime:.3f} s")
-        self._write("attack", surface=surface, what=what)
+            self._attacked.add(surface)
+            self._proof.see_before(surface)
+        self.record("attack", surface=surface, what=what)
 
     def await_watches(self) -> None:
         """Wait until every watch saw something: what follows is meant to disturb what they watch."""
-        for watch in self.bench.watches:
-            self._last_report(watch)
+        self._proof.await_watches()
 
     @contextmanager
     def expecting(self, *kinds: IncidentKind, within: float) -> Iterator[None]:
@@ -124,9 +100,7 @@ class Case:
 
         The exemption holds from now until `within` seconds after the block began.
         """
-        now = time.monotonic()
-        exemption = _Exemption(frozenset(kinds), now, now + within)
-        self._exemptions.append(exemption)
+        self._proof.exempt(frozenset(kinds), within=within)
         yield
 
     # Checks
@@ -161,17 +135,17 @@ class Case:
         if claim:
             self._claims_used.add(claim)
         check = Check(
-            title=self._clean(title),
+            title=self.clean(title),
             state=state,
-            expected=self._clean(str(expected)),
-            observed=self._clean(str(observed)),
+            expected=self.clean(str(expected)),
+            observed=self.clean(str(observed)),
             claim=claim,
             source=source,
-            repeat=self._clean(repeat),
+            repeat=self.clean(repeat),
             stalled=stalled,
         )
         self.checks.append(check)
-        self._write(
+        self.record(
             "check",
             title=check.title,
             state=state.value,
@@ -263,15 +237,12 @@ class Case:
         """
         if raised is None:
             try:
-                self._prove_alive()
-                self._compare_baseline()
-                self._ask_watches()
+                self._proof.whole()
             except Exception as error:  # noqa: BLE001  (decided below, never hidden)
                 raised = error
-                self._ask_watches(incidents_only=True)
-        elif isinstance(raised, Exception):
-            self._ask_watches(incidents_only=True)
-        self._ask_control()
+        if isinstance(raised, Exception):
+            self._proof.incidents()
+        self._proof.events()
         verdict = decide(self.checks)
         if isinstance(verdict, ClaimBroken):
             raise verdict from raised
@@ -288,173 +259,41 @@ class Case:
         if self._ended:
             return
         self._ended = True
-        self._write(
+        self.record(
             "case.end",
             verdict=verdict.value,
-            reason=self._clean(reason),
+            reason=self.clean(reason),
             attempt=self.attempt,
             seconds=round(time.monotonic() - self._started, 3),
         )
 
-    def _prove_alive(self) -> None:
-        if not self._attacked:
-            identity = self.bench.rig.device.identity
-            seen = self.bench.surface(identity).probe()
-            if not isinstance(seen, Accepted):
-                raise Undecided(f"the device does not answer at the end: {identity}: {name_of(seen)}")
-            self._write("alive", surface=identity, seen=True, how=f"uptime {seen.value.uptime:.3f} s")
-        for surface, before in self._attacked.items():
-            with self.step(f"{surface} is alive after the attack"):
-                self._prove_surface(surface, before)
-
-    def _prove_surface(self, surface: str, before: Clock) -> None:
-        recovery = self._recovery(surface)
-        deadline = time.monotonic() + recovery
-        outcome = self.bench.surface(surface).probe()
-        while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
-            outcome = self.bench.surface(surface).probe()
-        if not isinstance(outcome, Accepted):
-            self._write("alive", surface=surface, seen=False, how=name_of(outcome))
-            message = f"{surface} does not answer {recovery:g} s after the attack: {name_of(outcome)}"
-            if isinstance(outcome, NoAnswer) and self.bench.control.alive():
-                raise SilenceAfterAttack(message)
-            raise Undecided(message)
-        now = outcome.value
-        low, high = now.asked - before.answered, now.answered - before.asked
-        slack = self.bench.rig.device.clock_tolerance
-        passed = now.uptime - before.uptime
-        how = f"uptime {now.uptime:.3f} s, {passed:.3f} s after the last, between {low:.3f} and {high:.3f} s measured"
-        self._write("alive", surface=surface, seen=True, how=how)
-        if passed < low - slack and self._restart_expected():
-            return
-        if passed < 0 and now.uptime <= high + slack:
-            # The clock started again during the attack.
-            self.check(
-                f"{surface}: the device does not restart",
-                held=False,
-                expected="uptime goes on",
-                observed=how,
-                claim="BASE-NO-CRASH",
-            )
-        elif not low - slack <= passed <= high + slack:
-            raise Undecided(f"{surface} answers stale: {how}")
-
-    def _restart_expected(self) -> bool:
-        for exemption in self._exemptions:
-            if IncidentKind.RESTART in exemption.kinds:
-                exemption.seen.add(IncidentKind.RESTART)
-                return True
-        return any(IncidentKind.DEATH in exemption.kinds for exemption in self._exemptions)
-
-    def _recovery(self, surface: str) -> float:
-        claims = self.bench.rig.device.claims_of(AvailabilityClaim, surface=surface)
-        return min((claim.recovery for claim in claims.values()), default=RECOVERY_WITHOUT_CLAIM)
-
-    def _compare_baseline(self) -> None:
-        if self.meta.effects or self.meta.cold:
-            return
-        after = self.bench.fingerprint()
-        for name, before in self.bench.baseline.items():
-            if after[name] != before:
-                self.unchanged(f"{name} is as before the testcase", before=before, after=after[name])
-
-    def _ask_watches(self, *, incidents_only: bool = False) -> None:
-        if self._watches_asked:
-            return
-        self._watches_asked = True
-        for watch in self.bench.watches:
-            report = self._last_report(watch)
-            unexpected = [incident for incident in report.incidents if not self._exempt(incident)]
-            self._write(
-                "watch",
-                watch=report.watch,
-                state="broken" if unexpected else "held" if report.fresh else "stale",
-                samples=report.samples,
-                detail=[self._clean(incident.detail) for incident in report.incidents[:10]],
-            )
-            for incident in unexpected:
-                self._note_incident(report.claim or "BASE-NO-CRASH", report.watch, incident)
-            if not incidents_only and not report.fresh and not unexpected:
-                raise Undecided(f"watch {report.watch}: no sample up to the end")
-        for exemption in self._exemptions:
-            missing = exemption.kinds - exemption.seen
-            self._write(
-                "exemption",
-                expecting=sorted(exemption.kinds),
-                within=round(exemption.end - exemption.start, 3),
-                seen=sorted(exemption.seen),
-            )
-            if missing and not incidents_only:
-                raise Undecided(f"expected but not seen: {', '.join(sorted(missing))}")
-
-    def _last_report(self, watch: Watch) -> WatchReport:
-        """A testcase may end before a watch that has just begun saw its first sample: give it a moment."""
-        tick, deadline = threading.Event(), time.monotonic() + FIRST_SAMPLE_WITHIN
-        report = watch.report()
-        while not report.samples and not report.fresh and time.monotonic() < deadline:
-            tick.wait(0.02)
-            report = watch.report()
-        return report
-
-    def _note_incident(self, claim: str, watch: str, incident: Incident) -> None:
-        held: bool | None = False
-        stalled = False
-        observed = incident.detail
-        if incident.kind is IncidentKind.GAP:
-            stall = self.bench.stalls.worst(incident.at - incident.span, incident.at)
-            if stall > incident.limit / 3:
-                held, stalled = None, True
-                observed = f"{observed}; the bench itself stalled {stall * 1000:.0f} ms"
-        title = f"{watch}: {incident.kind.value}"
-        self.check(title, held=held, expected="within limits", observed=observed, claim=claim, stalled=stalled)
-
-    def _exempt(self, incident: Incident) -> bool:
-        for exemption in self._exemptions:
-            if incident.kind in exemption.kinds and exemption.start <= incident.at <= exemption.end + incident.span:
-                exemption.seen.add(incident.kind)
-                return True
-        return False
-
-    def _ask_control(self) -> None:
-        restarts = {IncidentKind.DEATH, IncidentKind.RESTART}
-        allowed = any(restarts & exemption.kinds for exemption in self._exemptions)
-        for event in self.bench.control.events[self._events_before :]:
-            self.bench.journal.write(
-                "event", source="control", event=event.kind.value, asked=event.asked, testcase=self.nodeid
-            )
-            if not event.asked and not allowed:
-                self.check(
-                    "the device does not restart or stop by itself",
-                    # A process that died may be the emulator's own fault: that decides nothing.
-                    held=None if event.kind is EventKind.DIED else False,
-                    expected="no unasked event",
-                    observed=f"{event.kind.value} {event.detail}",
-                    claim="BASE-NO-CRASH",
-                )
-
     # Recording
 
     def _on_operation(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
-        sent = self._clean(show(outcome.sent, limit=600))
-        received = self._clean(show(outcome.received, limit=1200))
-        self._write(
+        sent = self.clean(show(outcome.sent, limit=600))
+        received = self.clean(show(outcome.received, limit=1200))
+        self.record(
             "operation",
             surface=surface,
-            operation=self._clean(operation),
-            outcome=self._clean(name_of(outcome)),
+            operation=self.clean(operation),
+            outcome=self.clean(name_of(outcome)),
             sent=sent,
             received=received,
         )
-        with self._observer.step(self._clean(f"{surface}: {operation} → {name_of(outcome)}")):
+        for secret in self._masker.lengths(show(outcome.sent, limit=600) + show(outcome.received, limit=1200)):
+            self.record("masked", what=f"credential in {surface}: {self.clean(operation)}", length=secret)
+        with self._observer.step(self.clean(f"{surface}: {operation} → {name_of(outcome)}")):
             if sent:
                 self._observer.attach("sent", sent)
             if received:
                 self._observer.attach("received", received)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """Make text of the device harmless and mask the device's credentials in it."""
         return show_text(self._masker.mask(text))
 
-    def _write(self, kind: str, /, **data: object) -> None:
+    def record(self, kind: str, /, **data: object) -> None:
+        """Write a journal line about this testcase."""
         self.bench.journal.write(kind, testcase=self.nodeid, **data)
 
 

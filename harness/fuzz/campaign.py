@@ -235,7 +235,7 @@ class _Campaign:
             expected="the device goes on as before",
             observed=observed,
             claim=trouble.claim or self._claim,
-            repeat=f"proofrig replay {finding.relative_to(self._bench.run_dir)} RIG (in the run folder; seed {self._seed})",
+            repeat=f"proofrig replay {finding.relative_to(self._bench.run_dir)} RIG (in the run folder, seed {self._seed})",
         )
 
     def _confirm(self, window: list[FuzzCase]) -> list[FuzzCase]:
