@@ -220,7 +220,7 @@ class Bench:
             stream = self.wiring.open_stream(device.console)
             if isinstance(stream, NoAnswer):
                 raise BenchFault(f"console {device.console!r} cannot be watched")
-            self._watches.append(ConsoleWatch(stream, patterns=device.death_strings, sent=lambda: b""))
+            self._watches.append(ConsoleWatch(stream, patterns=device.death_strings, sent=lambda: stream.sent_lately))
         for claim_id, claim in device.claims_of(EssentialPerformanceClaim).items():
             if claim.link in links:
                 bus = self.wiring.can(claim.link)

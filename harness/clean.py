@@ -18,24 +18,30 @@ LIMIT = 4000
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
+class _Escapes(dict[int, str]):
+    """A table for `str.translate`: what may act is spelled out. Filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char in "\n\t" or unicodedata.category(char) not in _UNSAFE_CATEGORIES:
+            shown = char
+        else:
+            shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        self[code] = shown
+        return shown
+
+
+_ESCAPES = _Escapes()
+
+
 def show_text(text: str, *, limit: int = LIMIT) -> str:
     """Return `text` with every invisible, directional or control character spelled out and the length capped.
 
     Line feed and tab stay. Escapes are `\\xNN` or `\\uNNNN`.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
-        return text
-    out: list[str] = []
-    for char in text[: limit + 1]:
-        if char in "\n\t" or unicodedata.category(char) not in _UNSAFE_CATEGORIES:
-            out.append(char)
-        else:
-            code = ord(char)
-            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    shown = "".join(out)
-    if len(text) > limit:
-        return shown[:limit] + f"… ({len(text) - limit} more)"
-    return shown
+    if len(text) <= limit:
+        return text.translate(_ESCAPES)
+    return text[: limit + 1].translate(_ESCAPES)[:limit] + f"… ({len(text) - limit} more)"
 
 
 def show(data: bytes, *, limit: int = LIMIT) -> str:

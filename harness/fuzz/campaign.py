@@ -229,13 +229,14 @@ class _Campaign:
             + (f"again on a fresh baseline by {len(cases)} case(s)" if again else f"not seen again{fault}")
             + f"; {last.id}, {len(last.data)} bytes: {last.data[:60].hex(' ')}"
         )
+        where = finding.relative_to(self._bench.run_dir)
         self._case.check(
             f"{self._surface} withstands malformed input: {trouble.harm.value}",
             held=held,
             expected="the device goes on as before",
             observed=observed,
             claim=trouble.claim or self._claim,
-            repeat=f"proofrig replay {finding.relative_to(self._bench.run_dir)} RIG (in the run folder, seed {self._seed})",
+            repeat=f"proofrig replay {where} RIG (in the run folder, seed {self._seed})",
         )
 
     def _confirm(self, window: list[FuzzCase]) -> list[FuzzCase]:

@@ -58,7 +58,7 @@ def write_finding(run_dir: Path, finding: Finding) -> Path:
             {"id": case.id, "state": case.state, "length": len(case.data), "data": case.data.hex()}
             for case in finding.cases
         ],
-        "again": f"proofrig replay {folder.name}/{path.name} --rig RIG.yaml",
+        "again": f"proofrig replay {folder.name}/{path.name} RIG.yaml",
     }
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return path

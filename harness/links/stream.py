@@ -24,6 +24,7 @@ WINDOW_BYTES = 64 * 1024
 """Most bytes a regular expression sees at once. A match of up to half of this is always found."""
 
 _LOOK_BEHIND = 256
+_SENT = 8192
 _STAMPS = 65536
 """Most time stamps kept; a byte older than all of them gets the oldest one."""
 
@@ -84,6 +85,7 @@ class StreamLink(ReadingLink[_Chunk]):
         self._tap = tap
         self._channel = channel
         self._history = bytearray()
+        self._sent = bytearray()
         self._first = 0
         self._ends: deque[int] = deque(maxlen=_STAMPS)
         self._stamps: deque[int] = deque(maxlen=_STAMPS)
@@ -100,6 +102,8 @@ class StreamLink(ReadingLink[_Chunk]):
         """
         with self._changed:
             self._check_up()
+            self._sent += data
+            del self._sent[:-_SENT]
         # Recorded first, so that in the capture no answer stands before its question.
         self._tap.record(Direction.TO_DEVICE, data, channel=self._channel)
         self._transport.write(data, timeout)
@@ -112,6 +116,12 @@ class StreamLink(ReadingLink[_Chunk]):
         device waits for this, or the flood arrives when the device is long up.
         """
         return bool(getattr(self._transport, "taken", True))
+
+    @property
+    def sent_lately(self) -> bytes:
+        """The last bytes sent, `_SENT` at most: what comes back may be their echo."""
+        with self._changed:
+            return bytes(self._sent)
 
     @property
     def can_break(self) -> bool:
