@@ -44,7 +44,8 @@ lint: $(VENV)/.done
 	$(BIN)/lint-imports
 
 test: setup firmware lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 2
+	$(BIN)/python -m pytest tests/qualification
 
 qualify: setup firmware
 	$(BIN)/python -m pytest tests/qualification --every-testcase

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.case import Case
+from harness.clauses.model import Strength
 from harness.clean import show_text
 from harness.errors import ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
@@ -148,6 +149,8 @@ class RunPlugin(RunRecord):
                     registry.check_tag(tag.clause_id, tag.strength)
             except UsageError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+            if all(tag.strength is Strength.REVIEW for tag in meta.tags):
+                raise pytest.UsageError(f"{item.nodeid}: no clause it verifies or contributes to; tag one")
             forbidden = sorted(effect.value for effect in meta.effects - permitted)
             if forbidden:
                 self.left_out[item.nodeid] = f"the rig does not permit effects on {', '.join(forbidden)}"

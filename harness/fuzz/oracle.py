@@ -31,7 +31,7 @@ class Harm(StrEnum):
     """It answers what is no answer: nothing can be said about it."""
 
     def proof(self, grade: Grade) -> bool:
-        """Whether it is proof when seen once only, on an item of this grade (DESIGN §4, rules 3 to 5)."""
+        """Whether it is proof when seen once only, on an item of this grade (verdict rules 3 to 5)."""
         return self in (Harm.RESTART, Harm.DEATH, Harm.PERFORMANCE) or (
             self is Harm.GAP and grade is not Grade.EMULATED
         )

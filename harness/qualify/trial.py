@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import BenchFault
 from harness.journal import read_journal
@@ -18,13 +19,17 @@ __all__ = ["Trial", "run_trial"]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Verdicts by `ID[instance]`, with the reasons, and the folder of the run."""
+    """Verdicts by `ID[instance]`, with the reasons, and the folder of the run.
+
+    `unqualified` holds the ids of the testcases that say no weakness has proven them yet.
+    """
 
     run_dir: Path
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str]
     exit_code: int
     output: str
+    unqualified: frozenset[str]
 
     def of(self, verdict: Verdict) -> list[str]:
         """Return the testcases with this verdict."""
@@ -64,20 +69,22 @@ def run_trial(
         raise BenchFault(f"the trial left no journal: {output[-2000:]}")
     verdicts: dict[str, Verdict] = {}
     reasons: dict[str, str] = {}
-    ids = _ids(run_dir)
+    planned = _planned(run_dir)
+    ids = {nodeid.split("[")[0]: about["id"] for nodeid, about in planned.items()}
     for nodeid in [n for entry in read_journal(journal).of("plan") for n in entry.data["testcases"]]:
         verdicts[_label(nodeid, ids)] = Verdict.NOT_RUN
     for entry in read_journal(journal).of("result"):
         label = _label(entry.data["testcase"], ids)
         verdicts[label] = Verdict(entry.data["verdict"])
         reasons[label] = entry.data["reason"]
-    return Trial(run_dir, verdicts, reasons, done.returncode, output)
+    unqualified = frozenset(about["id"] for about in planned.values() if about["unqualified"])
+    return Trial(run_dir, verdicts, reasons, done.returncode, output, unqualified)
 
 
-def _ids(run_dir: Path) -> dict[str, str]:
-    """Return the testcase id of each test function, from the plans in the run's journals."""
+def _planned(run_dir: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what the plans in the run's journals say of each testcase."""
     return {
-        nodeid.split("[")[0]: about["id"]
+        nodeid: about
         for path in run_dir.glob("journal*.jsonl")
         for entry in read_journal(path).of("plan")
         for nodeid, about in entry.data["about"].items()

@@ -137,6 +137,7 @@ def test_none(case, surface): good(case)
     ("body", "words"),
     [
         ('@case_of("T", tag="NMPA-2022/PAUTH")\ndef test_t(case): good(case)\n', "NMPA-2022/PAUT"),
+        ('@testcase("T", title="t", tags=[], about=ABOUT)\ndef test_t(case): good(case)\n', "no clause it verifies"),
         ('@case_of("T", tag="ANSM-2019/DES-ACC")\ndef test_t(case): good(case)\n', "ANSM-2019/DES-ACC"),
     ],
 )
