@@ -171,7 +171,10 @@ class Bench:
         try:
             if Capability.RESTORE in self.control.capabilities:
                 self._set_before_run()
-                route = self.control.restore().method
+                report = self.control.restore()
+                route = report.method
+                if report.template is not None:
+                    self.journal.write("snapshot", action="clone", template=report.template)
             else:
                 self.wiring.open_eager()
             self.check_identity()

@@ -16,7 +16,7 @@ import pytest
 from harness.case import Case
 from harness.clauses.model import Strength
 from harness.clean import show_text
-from harness.errors import ProofrigError, UsageError, WrongDevice
+from harness.errors import BenchFault, ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
@@ -279,6 +279,8 @@ class RunPlugin(RunRecord):
             "worker": self.worker,
             "first": self.process().journal.first,
         }
+        if isinstance(error, BenchFault):
+            self.process().journal.write("fault", testcase=item.nodeid, what=error.message, hint=error.hint or "")
         case = item.stash.get(_CASE, None)
         if case is not None:
             case.journal_end(row.verdict, reason)

@@ -20,7 +20,15 @@ class Weakness(Strict):
     description: str
     interface: str = Field(description="Section of the interface specification that it breaks")
     flash: str | None = Field(default=None, description="Flash image of the fixture that it needs")
-    fails: tuple[str, ...] = Field(description="Testcases that must FAIL, each as `ID[instance]`")
+    fails: tuple[str, ...] = Field(description="Testcases that it proves: they must FAIL, each as `ID[instance]`")
+    collateral: tuple[str, ...] = Field(
+        default=(), description="Testcases that FAIL too, as what they try to have refused is accepted"
+    )
+
+    @property
+    def declared(self) -> list[str]:
+        """Every testcase that must FAIL, sorted; no other may."""
+        return sorted({*self.fails, *self.collateral})
 
 
 class _Catalogue(Strict):
