@@ -164,33 +164,44 @@ class Bench:
         if self._lost is not None:
             raise self._lost
         started = time.monotonic()
-        self._stop_watches()
-        self._surfaces.clear()
-        self.wiring.drop()
-        route = "none"
         try:
-            if Capability.RESTORE in self.control.capabilities:
-                self._set_before_run()
-                report = self.control.restore()
-                route = report.method
-                if report.template is not None:
-                    self.journal.write("snapshot", action="clone", template=report.template)
-            else:
-                self.wiring.open_eager()
-            self.check_identity()
-        except WrongDevice:
+            route = self._restore()
+        except (WrongDevice, UsageError):
             raise
-        except BenchFault as fault:
-            self.journal.write("baseline", state="lost", route=route, seconds=time.monotonic() - started)
-            self._lost = BaselineLost(
-                f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint
-            )
-            raise self._lost from fault
+        except BenchFault as first:
+            self.journal.write("fault", what=first.message, hint=first.hint or "")
+            try:
+                route = self._restore()
+            except WrongDevice:
+                raise
+            except BenchFault as fault:
+                self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
+                self._lost = BaselineLost(
+                    f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint
+                )
+                raise self._lost from fault
         self.baseline = self.fingerprint()
         self._settled = route == "clone"
         if watch:
             self.start_watches()
         self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
+
+    def _restore(self) -> str:
+        """Bring the device back once and prove its identity; return the route."""
+        self._stop_watches()
+        self._surfaces.clear()
+        self.wiring.drop()
+        route = "none"
+        if Capability.RESTORE in self.control.capabilities:
+            self._set_before_run()
+            report = self.control.restore()
+            route = report.method
+            if report.template is not None:
+                self.journal.write("snapshot", action="clone", template=report.template)
+        else:
+            self.wiring.open_eager()
+        self.check_identity()
+        return route
 
     def power_cycle(self, *, before_on: float = 0.0) -> None:
         """Cut the power and start cold, links open before the first byte; the caller waits for what it wants.
@@ -230,18 +241,18 @@ class Bench:
                 watch = EssentialPerformanceWatch(bus, claim_id=claim_id, claim=claim, settled=self._settled)
                 self._watches.append(watch)
 
-    def check_identity(self, *, within: float = 10.0) -> None:
+    def check_identity(self, *, within: float | None = None) -> None:
         """Read model, serial number and version, and compare with device and rig file.
 
         Raises:
-            BenchFault: the device does not answer within `within` seconds.
+            BenchFault: the device does not answer within `within` seconds (five answers' time when not given).
             WrongDevice: another unit, model or version answers.
         """
         device, item = self.rig.device, self.rig.file.item
         expected = {"model": device.model, "serial": item.serial, "version": device.version}
         surface = self.surface(device.identity)
         observed: dict[str, str] = {}
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
         for field in expected:
             outcome = surface.read(field)
             while not isinstance(outcome, Accepted) and time.monotonic() < deadline:

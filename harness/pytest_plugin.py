@@ -16,7 +16,7 @@ import pytest
 from harness.case import Case
 from harness.clauses.model import Strength
 from harness.clean import show_text
-from harness.errors import BenchFault, ProofrigError, UsageError, WrongDevice
+from harness.errors import BaselineLost, BenchFault, ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
@@ -209,7 +209,7 @@ class RunPlugin(RunRecord):
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Run the body, then decide; repeat only after silence under attack or a stalled bench."""
+        """Run the body, then decide; repeat only after silence under attack or a fault of the bench."""
         __tracebackhide__ = True
         raised: BaseException | None = None
         try:
@@ -223,7 +223,7 @@ class RunPlugin(RunRecord):
         self._decide(item, raised)
 
     def _decide(self, item: pytest.Item, raised: BaseException | None) -> None:
-        """Finish the case; on silence or a stalled bench run the body again on a fresh baseline."""
+        """Finish the case; on silence, or after a fault of the bench, run the body again on a fresh baseline."""
         __tracebackhide__ = True
         silent: SilenceAfterAttack | None = None
         for attempt in range(1, ATTEMPTS + 1):
@@ -237,14 +237,17 @@ class RunPlugin(RunRecord):
                 if silent is not None:
                     raise ClaimBroken(f"{error}\n  (on a fresh baseline too, the bench being healthy)") from error
                 silent = error
-            except BenchStalled as error:
+            except (BaselineLost, WrongDevice):
+                raise
+            except (BenchStalled, BenchFault) as error:
                 current.journal_end(judge(error).verdict, str(error))
                 if attempt == ATTEMPTS:
                     raise
             else:
                 if silent is not None:
-                    raise Undecided(f"silent once, not again: {silent}")
+                    break
                 return
+        raise Undecided(f"silent once, not again: {silent}")
 
     def _again(self, item: pytest.Item, attempt: int) -> BaseException | None:
         case = self.begin(item, attempt=attempt)

@@ -31,6 +31,9 @@ from harness.rig.rig_file import (
 
 __all__ = ["Observer", "RigWiring"]
 
+BOOT_WITHIN = 30.0
+"""Seconds an adapter inside the emulated machine gets until it is there."""
+
 Observer = Callable[[str, str, Outcome[object]], None]
 
 
@@ -230,7 +233,12 @@ class RigWiring:
             if spec.port is None:
                 raise UsageError("socketcand needs `port`", where=f"{self.rig.path}: links.{link}")
             return open_socketcand(
-                self._url(spec.port), spec.channel, name=link, tap=self.tap(link), prompt=self._inside(spec)
+                self._url(spec.port),
+                spec.channel,
+                name=link,
+                tap=self.tap(link),
+                prompt=self._inside(spec),
+                timeout=BOOT_WITHIN if self._inside(spec) else 5,
             )
         return open_can(
             interface=spec.interface,

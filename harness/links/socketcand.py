@@ -24,6 +24,9 @@ __all__ = ["Element", "ElementParser", "SocketcandTransport", "encode_send", "pa
 MAX_ELEMENT = 512
 """Longest element kept while its end is missing; a CAN FD frame takes about 170 characters."""
 
+PROMPT_EVERY = 0.5
+"""Seconds between two requests for a greeting."""
+
 ECHO_AFTER = 0.2
 """Seconds of silence after which a TCP server is asked for an echo."""
 ECHO_WITHIN = 0.55
@@ -127,16 +130,25 @@ class SocketcandTransport:
     def open(self, channel: str, *, timeout: float, prompt: bool = False) -> None:
         """Open the bus `channel` within `timeout` seconds.
 
-        With `prompt` the greeting is asked for: a server behind an emulator's port does not see who connects.
+        With `prompt` the greeting is asked for, again and again: a server behind an emulator's port does not see
+        who connects, and while the emulated machine boots there is none yet.
 
         Raises:
             BenchFault: the server does not speak socketcand, or refuses the bus.
             LinkLost: the server went away.
         """
         deadline = Deadline(timeout)
-        if prompt:
+        while prompt and deadline.remaining > PROMPT_EVERY:
             self._stream.write(b"< hi >", deadline.remaining)
-        self._await("hi", deadline)
+            try:
+                self._await("hi", Deadline(PROMPT_EVERY))
+            except LinkLost:
+                raise
+            except BenchFault:
+                continue
+            break
+        else:
+            self._await("hi", deadline)
         for command in (f"open {channel}", "rawmode"):
             self._stream.write(f"< {command} >".encode(), deadline.remaining)
             self._await("ok", deadline)

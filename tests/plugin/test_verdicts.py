@@ -204,3 +204,31 @@ def test_2(case): good(case)
     assert "\x1b[31m \u202e" not in outcome.output
     results = [json.loads(path.read_text()) for path in (tmp_path / "run/allure-results").glob("*-result.json")]
     assert sorted(result["status"] for result in results) == ["failed", "passed"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "verdict"),
+    [
+        (["BenchFault", "BenchFault"], "PASS"),
+        (["BenchFault"] * 3, "INCONCLUSIVE"),
+        (["SilenceAfterAttack"], "INCONCLUSIVE"),
+        (["SilenceAfterAttack", "SilenceAfterAttack"], "FAIL"),
+        (["BenchFault", "BenchFault", "SilenceAfterAttack"], "INCONCLUSIVE"),
+        (["BenchFault", "SilenceAfterAttack", "BenchFault"], "INCONCLUSIVE"),
+    ],
+)
+def test_a_repetition_never_makes_a_pass_of_silence(tmp_path: Path, faults: list[str], verdict: str) -> None:
+    body = f"""
+from harness.errors import BenchFault
+from harness.verdict import SilenceAfterAttack
+FAULTS = [{", ".join(faults)}]
+@case_of("T-1")
+def test_1(case):
+    good(case)
+    if FAULTS:
+        raise FAULTS.pop(0)("as planned")
+"""
+    outcome = run(tmp_path, body)
+    assert outcome.verdicts == {"test_1": verdict}, outcome.output
+    attempts = [entry.data["attempt"] for entry in outcome.journal.of("case.end")]
+    assert attempts == sorted(set(attempts)), "every attempt is in the record once"
