@@ -100,9 +100,10 @@ class ProcessControl:
             os.close(writing)
         self._output = _Output(reading, self._log)
         if not self._output.wait_ready(self._ready_s):
-            running = self.alive()
+            # Its output ends a moment before the process itself: ask the output, not the process.
+            ended = self._output.ended
             self._stop()
-            fate = f"did not print 'ready' within {self._ready_s:g} s" if running else "ended before it was ready"
+            fate = "ended before it was ready" if ended else f"did not print 'ready' within {self._ready_s:g} s"
             raise ControlFault(
                 f"the device process {argv[0]} {fate}: {self._output.tail()}", hint=f"its output is in {self._log}"
             )
@@ -177,6 +178,7 @@ class _Output:
         self._log = log
         self._settled = threading.Event()
         self._ready = False
+        self.ended = False
         self._tail = b""
         self._thread = threading.Thread(target=self._move, name="device-output", daemon=True)
         self._thread.start()
@@ -205,6 +207,7 @@ class _Output:
                     if any(each.strip() == b"ready" for each in lines):
                         self._ready = True
                         self._settled.set()
+        self.ended = True
         self._settled.set()
 
 

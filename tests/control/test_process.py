@@ -97,15 +97,15 @@ def test_an_unasked_end_is_an_event(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "ready_s", "message"),
     [
-        ("print('broken'); raise SystemExit(1)", "ended before it was ready: broken"),
-        ("import time; print('not yet', flush=True); time.sleep(60)", "did not print 'ready' within 0.5 s: not yet"),
-        ("print('already', flush=True); print('ready', end='', flush=True); input()", "ended before"),
+        ("print('broken'); raise SystemExit(1)", 20, "ended before it was ready: broken"),
+        ("import time; print('not yet', flush=True); time.sleep(60)", 2, "did not print 'ready' within 2 s: not yet"),
+        ("print('already', flush=True); print('ready', end='', flush=True); input()", 20, "ended before"),
     ],
 )
-def test_never_ready_is_a_control_fault(start: Start, script: str, message: str) -> None:
-    control = start(script, ready_s=0.5)
+def test_never_ready_is_a_control_fault(start: Start, script: str, ready_s: float, message: str) -> None:
+    control = start(script, ready_s=ready_s)
     with pytest.raises(ControlFault, match=message):
         control.power_on()
     assert not control.alive()
