@@ -1,4 +1,4 @@
-"""What the harness costs a testcase beside plain pytest, with a device that answers at once."""
+"""What the harness costs a testcase beside plain pytest that has the same exchange with the device by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ from pathlib import Path
 COUNT = 200
 ROUNDS = 3
 
-PLAIN = "import pytest\n@pytest.mark.parametrize('n', range({count}))\ndef test_plain(n):\n" + "    assert n == n\n" * 5
+# The same exchange with the device as a testcase has: identity, proof of life, contrast; then five assertions.
+PLAIN = """
+import socket, struct, pytest
+@pytest.mark.parametrize("n", range({count}))
+def test_plain(n):
+    with socket.create_connection(("127.0.0.1", PORT)) as device:
+        device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for address, count in ((7, 2), (5, 2), (2, 3), (0, 2), (65535, 1)):
+            device.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, address, count))
+            assert device.recv(300)
+    for _ in range(5):
+        assert n == n
+"""
 CASES = """
 from harness.testcase import About, Instance, each, testcase, verifies
 ABOUT = About(property="integrity", phase="design", method="function", threat="none")
@@ -93,13 +105,15 @@ def overhead() -> Iterator[tuple[str, float]]:
         folder = Path(name)
         (folder / "pytest.ini").write_text("[pytest]\n")
         for count in (1, COUNT):
-            (folder / f"test_plain_{count}.py").write_text(PLAIN.format(count=count))
             (folder / f"test_case_{count}.py").write_text(CASES.format(count=count))
         (folder / "device.yaml").write_text(DEVICE)
         with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Device) as server:
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            (folder / "rig.yaml").write_text(RIG.replace("PORT", str(server.server_address[1])))
+            port = str(server.server_address[1])
+            (folder / "rig.yaml").write_text(RIG.replace("PORT", port))
+            for count in (1, COUNT):
+                (folder / f"test_plain_{count}.py").write_text(PLAIN.format(count=count).replace("PORT", port))
             extra = []
             for number in range(ROUNDS):
                 seconds = {}
