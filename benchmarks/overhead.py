@@ -1,4 +1,8 @@
-"""What the harness costs a testcase beside plain pytest that has the same exchange with the device by hand."""
+"""What the harness costs a testcase, with a device that answers at once.
+
+`overhead_ms_per_test` is against plain pytest with the same assertions and no device at all;
+`overhead_beyond_exchange_ms` against plain pytest that has the same exchange with the device by hand.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,15 @@ from pathlib import Path
 COUNT = 200
 ROUNDS = 3
 
-# The same exchange with the device as a testcase has: identity, proof of life, contrast; then five assertions.
 PLAIN = """
+import pytest
+@pytest.mark.parametrize("n", range({count}))
+def test_plain(n):
+    for _ in range(5):
+        assert n == n
+"""
+# The same exchange with the device as a testcase has: identity, proof of life, contrast; then five assertions.
+EXCHANGE = """
 import socket, struct, pytest
 @pytest.mark.parametrize("n", range({count}))
 def test_plain(n):
@@ -100,7 +111,7 @@ def _seconds(folder: Path, *options: str) -> float:
 
 
 def overhead() -> Iterator[tuple[str, float]]:
-    """Yield milliseconds a test more than plain pytest: median of rounds, the start of pytest taken off."""
+    """Yield milliseconds a test more than each comparison: median of rounds, the start of pytest taken off."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pytest.ini").write_text("[pytest]\n")
@@ -113,17 +124,20 @@ def overhead() -> Iterator[tuple[str, float]]:
             port = str(server.server_address[1])
             (folder / "rig.yaml").write_text(RIG.replace("PORT", port))
             for count in (1, COUNT):
-                (folder / f"test_plain_{count}.py").write_text(PLAIN.format(count=count).replace("PORT", port))
-            extra = []
+                (folder / f"test_plain_{count}.py").write_text(PLAIN.format(count=count))
+                (folder / f"test_exchange_{count}.py").write_text(EXCHANGE.format(count=count).replace("PORT", port))
+            against: dict[str, list[float]] = {"plain": [], "exchange": []}
             for number in range(ROUNDS):
                 seconds = {}
-                for kind in ("plain", "case"):
+                for kind in ("plain", "exchange", "case"):
                     for count in (1, COUNT):
                         rig = ["--rig", "rig.yaml", "--run-dir", f"run-{number}-{count}", "--no-html"]
                         options = [f"test_{kind}_{count}.py", *(rig if kind == "case" else [])]
                         seconds[kind, count] = _seconds(folder, *options)
                 case = seconds["case", COUNT] - seconds["case", 1]
-                plain = seconds["plain", COUNT] - seconds["plain", 1]
-                extra.append((case - plain) / (COUNT - 1) * 1000)
+                for kind, extra in against.items():
+                    base = seconds[kind, COUNT] - seconds[kind, 1]
+                    extra.append((case - base) / (COUNT - 1) * 1000)
             server.shutdown()
-    yield "harness.overhead_ms_per_test", statistics.median(extra)
+    yield "harness.overhead_ms_per_test", statistics.median(against["plain"])
+    yield "harness.overhead_beyond_exchange_ms", statistics.median(against["exchange"])
