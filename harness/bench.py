@@ -36,6 +36,7 @@ from harness.links.stream import StreamLink
 from harness.rig import rig_file as spec_of
 from harness.rig.claims import EssentialPerformanceClaim
 from harness.rig.loading import Rig
+from harness.verdict import Undecided
 from harness.watch import ConsoleWatch, EssentialPerformanceWatch, StallMonitor, Watch
 from harness.wiring import RigWiring
 
@@ -166,28 +167,25 @@ class Bench:
         started = time.monotonic()
         try:
             route = self._restore()
-        except (WrongDevice, UsageError):
+        except WrongDevice:
             raise
-        except BenchFault as first:
-            self.journal.write("fault", what=first.message, hint=first.hint or "")
+        except (BenchFault, Undecided) as first:
+            self.journal.write("fault", what=str(first), hint="")
             try:
                 route = self._restore()
             except WrongDevice:
                 raise
-            except BenchFault as fault:
+            except (BenchFault, Undecided) as again:
                 self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
-                self._lost = BaselineLost(
-                    f"the device could not be brought to its baseline: {fault.message}", hint=fault.hint
-                )
-                raise self._lost from fault
-        self.baseline = self.fingerprint()
+                self._lost = BaselineLost(f"the device could not be brought to its baseline: {again}")
+                raise self._lost from again
         self._settled = route == "clone"
         if watch:
             self.start_watches()
         self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
 
     def _restore(self) -> str:
-        """Bring the device back once and prove its identity; return the route."""
+        """Bring the device back once, prove its identity and read the baseline; return the route."""
         self._stop_watches()
         self._surfaces.clear()
         self.wiring.drop()
@@ -201,6 +199,7 @@ class Bench:
         else:
             self.wiring.open_eager()
         self.check_identity()
+        self.baseline = self.fingerprint()
         return route
 
     def power_cycle(self, *, before_on: float = 0.0) -> None:
@@ -245,7 +244,7 @@ class Bench:
         """Read model, serial number and version, and compare with device and rig file.
 
         Raises:
-            BenchFault: the device does not answer within `within` seconds (five answers' time when not given).
+            Undecided: the device does not answer within `within` seconds (five answers' time when not given).
             WrongDevice: another unit, model or version answers.
         """
         device, item = self.rig.device, self.rig.file.item
@@ -258,9 +257,10 @@ class Bench:
             while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
                 outcome = surface.read(field)
             if not isinstance(outcome, Accepted):
-                raise BenchFault(
-                    f"the identity cannot be read on {device.identity}: {field}: {name_of(outcome)}",
-                    hint="is the device powered and the link wired? try `proofrig rig check`",
+                # A device that is silent is no fault of the bench: that would have the testcase repeated.
+                raise Undecided(
+                    f"the identity cannot be read on {device.identity}: {field}: {name_of(outcome)}\n"
+                    "  → is the device powered and the link wired? try `proofrig rig check`"
                 )
             observed[field] = str(outcome.value)
         self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
@@ -277,13 +277,13 @@ class Bench:
         """Read the baseline's values.
 
         Raises:
-            BenchFault: one of them cannot be read.
+            Undecided: one of them cannot be read.
         """
         values: dict[str, Value] = {}
         for item in self.rig.device.fingerprint:
             outcome = self.surface(item.surface).read(item.field)
             if not isinstance(outcome, Accepted):
-                raise BenchFault(f"baseline: {item.surface} {item.field}: {name_of(outcome)}")
+                raise Undecided(f"baseline: {item.surface} {item.field}: {name_of(outcome)}")
             values[f"{item.surface}.{item.field}"] = outcome.value
         return MappingProxyType(values)
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from harness.bench import Bench
 from harness.clean import Masker, show, show_text
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.errors import UsageError
+from harness.errors import BenchFault, UsageError
 from harness.proof import Proof
 from harness.rig.baseline import BASELINE
 from harness.rig.claims import ClaimBase, Status
@@ -246,6 +246,9 @@ class Case:
         verdict = decide(self.checks)
         if isinstance(verdict, ClaimBroken):
             raise verdict from raised
+        if isinstance(raised, BenchFault) and any(_is_open(check) for check in self.checks):
+            # A repetition after the fault must not wash away what the device had left undecided before.
+            raise Undecided(f"{verdict}\n{raised}") from raised
         if raised is not None:
             raise raised
         if verdict is not None:
@@ -295,6 +298,11 @@ class Case:
     def record(self, kind: str, /, **data: object) -> None:
         """Write a journal line about this testcase."""
         self.bench.journal.write(kind, testcase=self.nodeid, **data)
+
+
+def _is_open(check: Check) -> bool:
+    """True of a check that the device, not the bench, left undecided."""
+    return check.state is CheckState.UNDECIDED and not check.stalled
 
 
 _SIGN = {CheckState.HELD: "✔", CheckState.BROKEN: "✘", CheckState.UNDECIDED: "?"}

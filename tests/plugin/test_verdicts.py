@@ -232,3 +232,32 @@ def test_1(case):
     assert outcome.verdicts == {"test_1": verdict}, outcome.output
     attempts = [entry.data["attempt"] for entry in outcome.journal.of("case.end")]
     assert attempts == sorted(set(attempts)), "every attempt is in the record once"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        'tell("lie frozen-but-broadcasting"); case.bench.check_identity(within=0.5)',
+        'case.check("an answer", held=None, expected="an answer", observed="silence"); raise BenchFault("as planned")',
+    ],
+)
+def test_a_silent_device_is_no_fault_of_the_bench(tmp_path: Path, first: str) -> None:
+    body = f"""
+import socket
+from harness.errors import BenchFault
+ATTEMPTS = []
+@case_of("T-1")
+def test_1(case):
+    def tell(request):
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.connect(f"{{case.bench.control.run_dir}}/agent.sock")
+            agent.sendall(f"control {{request}}\\n".encode())
+            assert agent.recv(100) == b"ok\\n"
+    good(case)
+    ATTEMPTS.append(1)
+    if len(ATTEMPTS) == 1:
+        {first}
+"""
+    outcome = run(tmp_path, body)
+    assert outcome.verdicts == {"test_1": "INCONCLUSIVE"}, outcome.output
+    assert [entry.data["attempt"] for entry in outcome.journal.of("case.end")] == [1]

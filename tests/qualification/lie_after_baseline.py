@@ -10,7 +10,6 @@ import os
 import random
 import socket
 import zlib
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -31,27 +30,33 @@ def tell(bench: Bench, request: str) -> str:
         return agent.recv(100).decode().strip()
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Have the sham lie from the first instant of the body, over restarts too; honest again at the end."""
-    case = getattr(item, "funcargs", {}).get("case")
-    if case is None:
-        return (yield)
-    bench: Bench = case.bench
-    kept = Path(bench.control.run_dir).parent / "lie"  # type: ignore[attr-defined]
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Have the sham lie from the first instant of the body, in each attempt; honest again for the next baseline."""
+    body = item.runtest
+
+    def lied_to() -> None:
+        case = getattr(item, "funcargs", {}).get("case")
+        if case is None:
+            return body()
+        bench: Bench = case.bench
+        try:
+            answer = tell(bench, _request(item.nodeid))
+            assert answer == "ok", f"the sham did not lie: {answer}"
+            body()
+            if tell(bench, "mode") == "mode: honest":
+                raise Undecided(NOT_REACHED)
+        finally:
+            kept = Path(bench.control.run_dir).parent / "lie"  # type: ignore[attr-defined]
+            kept.unlink(missing_ok=True)
+
+    item.runtest = lied_to  # type: ignore[method-assign]
+
+
+def _request(nodeid: str) -> str:
+    """What to ask of the sham; `lie-after` another point in each testcase, the same in each run."""
     lie = os.environ["SHAM_THEN"]
-    if lie.startswith("after"):
-        # Another point in each testcase, the same in each run.
-        most = int(lie.removeprefix("after"))
-        request = f"lie-after {random.Random(zlib.crc32(item.nodeid.encode())).randrange(1, most)}"
-    else:
-        request = f"lie {lie}"
-    try:
-        answer = tell(bench, request)
-        assert answer == "ok", f"the sham did not take {request!r}: {answer}"
-        result = yield
-        if tell(bench, "mode") == "mode: honest":
-            raise Undecided(NOT_REACHED)
-        return result
-    finally:
-        kept.unlink(missing_ok=True)
+    if not lie.startswith("after"):
+        return f"lie {lie}"
+    most = int(lie.removeprefix("after"))
+    return f"lie-after {random.Random(zlib.crc32(nodeid.encode())).randrange(1, most)}"
