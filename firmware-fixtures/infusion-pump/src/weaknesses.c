@@ -20,6 +20,16 @@ static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_UNDECLARED_PORT] = "undeclared-port",
     [WEAK_UDS_CONSTANT_SEED] = "uds-constant-seed",
     [WEAK_UDS_MEMORY_BUG] = "uds-memory-bug",
+    [WEAK_DOWNGRADE_CHECK_ON_FILE_NAME] = "downgrade-check-on-file-name",
+    [WEAK_UPDATE_SIGNATURE_UNCHECKED] = "update-signature-unchecked",
+    [WEAK_UPDATE_COMPATIBLE_UNCHECKED] = "update-compatible-unchecked",
+    [WEAK_UPDATE_BY_ANY_ROLE] = "update-by-any-role",
+    [WEAK_STATUS_GAP_DURING_UPDATE] = "status-gap-during-update",
+    [WEAK_ROLLBACK_RESTORES_OLD_USERS] = "rollback-restores-old-users",
+    [WEAK_SELF_TEST_SKIPPED] = "self-test-skipped",
+    [WEAK_TWO_UPDATES_AT_ONCE] = "two-updates-at-once",
+    [WEAK_UPDATE_LOSES_SETTINGS] = "update-loses-settings",
+    [WEAK_VERSION_STAYS_OLD] = "version-stays-old-on-one-surface-after-update",
     [WEAK_BOOTLOADER_PROMPT] = "bootloader-prompt",
 };
 static bool active[WEAKNESS_COUNT];
