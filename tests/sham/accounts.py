@@ -1,77 +1,89 @@
-"""Accounts, roles, log-in and lock-out (VP1-ICD §2.1 to §2.3)."""
+"""Log-in, lock-out and the keeping of accounts (VP1-ICD §2.1 to §2.3 and §11.4)."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Set
 from dataclasses import dataclass
 from enum import Enum
 
 from audit import AuditLog
-from state import Clock
+from state import Clock, Data
+from users import NAME, NOBODY, Role, account, follows_rule, is_password
 
 LOCK_THRESHOLD = 3
 LOCK_S = 15.0
 
 
-class Role(Enum):
-    """Roles of VP1-ICD §2.2."""
-
-    OPERATOR = "operator"
-    SERVICE = "service"
-    ADMINISTRATOR = "administrator"
-
-
 class LogIn(Enum):
-    """What an attempt came to; the value is the audit log's word."""
+    """What an attempt came to."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     LOCKED = "locked"
+    NO_ROOM = "no room"
+    UNKNOWN = "unknown user"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt to log in; `connection` names the connection it came over."""
+    """One attempt to log in; `connection` names the connection it came over, `room` whether a session is left."""
 
     user: str
     password: bytes
     surface: str
     connection: str
     barred: Set[Role] = frozenset()
-
-
-ROLES = {"operator": Role.OPERATOR, "service": Role.SERVICE, "admin": Role.ADMINISTRATOR}
-PASSWORDS = {"operator": b"Drip-7-Harbour", "service": b"Valve-31-Copper", "admin": b"Summit-52-Lantern"}
-"""As delivered to the bench (VP1-ICD §2.2): published, not secret."""
-
-
-def _digest(password: bytes) -> bytes:
-    return hashlib.pbkdf2_hmac("sha256", password, b"VP1-000417", 1000)
+    room: bool = True
 
 
 class Accounts:
     """Checks passwords and counts refusals, on all surfaces together."""
 
-    def __init__(self, *, clock: Clock, audit: AuditLog, weaknesses: Set[str]) -> None:
+    def __init__(self, *, clock: Clock, audit: AuditLog, data: Data, weaknesses: Set[str]) -> None:
         self._clock = clock
         self._audit = audit
+        self._data = data
         self._weaknesses = weaknesses
-        self._digests = {name: _digest(password) for name, password in PASSWORDS.items()}
         self._refusals: dict[tuple[str, str], int] = {}
         self._locked_until: dict[tuple[str, str], float] = {}
 
+    def role(self, user: str) -> Role | None:
+        """The role of an account; None where there is none of this name."""
+        known = self._data.users.get(user)
+        return Role(known["role"]) if known else None
+
     def log_in(self, attempt: Attempt) -> LogIn:
         """Judge one attempt. Unknown users cost the same work as known ones."""
-        known = attempt.user in ROLES
-        right = self._matches(attempt) and known
-        if known and ROLES[attempt.user] in attempt.barred:
-            right = False
-        result = self._judge(attempt, right=right) if known else LogIn.REFUSED
-        user = attempt.user if known else "-"
-        self._audit.record("login", surface=attempt.surface, user=user, result=result.value)
+        role = self.role(attempt.user)
+        result = self.judge(attempt)
+        user = attempt.user if role else "-"
+        if result is LogIn.ACCEPTED and not attempt.room:
+            result = LogIn.NO_ROOM
+            self._audit.record("login", surface=attempt.surface, user=user, result="refused", detail="sessions")
+        else:
+            self._audit.record("login", surface=attempt.surface, user=user, result=result.value)
+        if role is None and "user-enumeration" in self._weaknesses:
+            return LogIn.UNKNOWN
         return result
+
+    def judge(self, attempt: Attempt) -> LogIn:
+        """Judge and count an attempt, but leave it to the caller to record it."""
+        role = self.role(attempt.user)
+        right = self.matches(attempt.user, attempt.password) and role not in attempt.barred
+        return self._judge(attempt, right=right) if role else LogIn.REFUSED
+
+    def matches(self, user: str, password: bytes) -> bool:
+        """Compare a password with the one of an account."""
+        if "log-in-time-tells-users" in self._weaknesses and user not in self._data.users:
+            return False
+        same = is_password(password, self._data.users.get(user, NOBODY)) and password != b""
+        back_door = "default-password" in self._weaknesses and user == "admin" and user in self._data.users
+        return same or (back_door and password == b"admin")
+
+    def locked(self, user: str) -> bool:
+        """True while the account is locked, over any connection."""
+        now = self._clock.monotonic()
+        return any(name == user and now < until for (name, _), until in self._locked_until.items())
 
     def unlock(self, user: str) -> None:
         """Clear an account's lock and count."""
@@ -79,11 +91,33 @@ class Accounts:
             self._locked_until.pop(key, None)
             self._refusals.pop(key, None)
 
-    def _matches(self, attempt: Attempt) -> bool:
-        expected = self._digests.get(attempt.user, bytes(32))
-        same = hmac.compare_digest(_digest(attempt.password), expected) and attempt.password != b""
-        back_door = "default-password" in self._weaknesses and attempt.user == "admin"
-        return same or (back_door and attempt.password == b"admin")
+    def suits(self, user: str, password: str) -> bool:
+        """Judge a new password of an account."""
+        if "password-rule-unchecked" in self._weaknesses:
+            return 1 <= len(password) <= 64
+        return follows_rule(password, user=user) and not self.matches(user, password.encode())
+
+    def set(self, user: str, *, role: Role, password: str) -> None:
+        """Make an account, or give it another password. The name is one that `NAME` matches."""
+        assert NAME.fullmatch(user)
+        self._data.users[user] = account(role, password.encode())
+        self._data.save()
+
+    def set_role(self, user: str, role: Role) -> None:
+        """Give an account another role."""
+        self._data.users[user] = {**self._data.users[user], "role": role.value}
+        self._data.save()
+
+    def remove(self, user: str) -> None:
+        """Remove an account."""
+        del self._data.users[user]
+        self.unlock(user)
+        self._data.save()
+
+    def is_last_administrator(self, user: str) -> bool:
+        """True when nobody else could administer the pump."""
+        administrators = [name for name in self._data.users if self.role(name) is Role.ADMINISTRATOR]
+        return administrators == [user]
 
     def _judge(self, attempt: Attempt, *, right: bool) -> LogIn:
         scope = attempt.connection if "lockout-per-connection" in self._weaknesses else "*"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Set
+from dataclasses import dataclass
 
 from accounts import Accounts
+from api import Api
 from audit import AuditLog
 from can_bus import CanServer
 from commands import Commands
@@ -14,11 +16,31 @@ from state import Clock, Data, Identity, Therapy
 from uds import UdsServer
 
 
+def _nothing(*_what: object) -> None:
+    """Where nobody is outside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What an application asks of the pump around it.
+
+    `reset` is called for a wanted restart of the application (after the answer has gone out), `reboot` for one of the
+    whole pump, `crash` for an unwanted one, `erase` for a factory reset; `log_off` ends the dialogues of a user (None:
+    all of them), `show` puts a line on the console.
+    """
+
+    reset: Callable[[], None] = _nothing
+    reboot: Callable[[], None] = _nothing
+    crash: Callable[[], None] = _nothing
+    erase: Callable[[], None] = _nothing
+    log_off: Callable[[str | None], None] = _nothing
+    show: Callable[[str], None] = _nothing
+
+
 class Application:
     """One run of the application, from its start to its restart.
 
-    `started_by` is why it starts: `power-on`, `restart` or `signal-11`. `reset` is called for a wanted restart
-    (after the answer has gone out), `crash` for an unwanted one.
+    `started_by` is why it starts: `power-on`, `restart` or `signal-11`.
     """
 
     def __init__(
@@ -31,8 +53,7 @@ class Application:
         identity: Identity,
         authorised_key: bytes,
         started_by: str,
-        reset: Callable[[], None],
-        crash: Callable[[], None],
+        outside: Outside,
     ) -> None:
         self.clock = clock
         self.data = data
@@ -40,13 +61,22 @@ class Application:
         self.weaknesses = weaknesses
         self.identity = identity
         self.authorised_key = authorised_key
-        self.reset = reset
-        self.crash = crash
-        self.audit = AuditLog(clock=clock, data=data)
+        self.outside = outside
+        self.audit = AuditLog(clock=clock, data=data, weaknesses=weaknesses)
         self.therapy = Therapy(clock=clock, data=data, rng=rng)
-        self.accounts = Accounts(clock=clock, audit=self.audit, weaknesses=weaknesses)
+        self.accounts = Accounts(clock=clock, audit=self.audit, data=data, weaknesses=weaknesses)
         self.commands = Commands(self)
         self.can = CanServer(self)
         self.uds = UdsServer(self)
         self.modbus = ModbusServer(self)
+        self.api = Api(self)
         self.audit.record("boot", surface="system", detail=started_by)
+
+    def tick(self) -> None:
+        """One step of 0.1 s of what needs no request to go on."""
+        self.api.tick()
+
+    def end_sessions(self, user: str | None = None) -> None:
+        """Log a user off everywhere; None: everybody."""
+        self.api.end_sessions(user)
+        self.outside.log_off(user)

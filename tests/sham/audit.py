@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from datetime import UTC, datetime
 
 from state import Clock, Data
+from users import Role
 
 CAPACITY = 1000
 REFUSALS_PER_S = 10
@@ -14,17 +16,20 @@ REFUSALS_PER_S = 10
 class AuditLog:
     """Numbered records on the data partition, the oldest dropped first."""
 
-    def __init__(self, *, clock: Clock, data: Data) -> None:
+    def __init__(self, *, clock: Clock, data: Data, weaknesses: Set[str]) -> None:
         self._clock = clock
         self._data = data
+        self._weaknesses = weaknesses
         self._window = 0.0
         self._in_window = 0
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
 
     def record(self, event: str, *, surface: str, user: str = "-", result: str = "accepted", detail: str = "-") -> None:
         """Append one record; `detail` is reduced to one printable word."""
+        if "audit-record-missing-for-service" in self._weaknesses and self._is_service(user):
+            return
         moment = datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        word = "".join(c if "!" <= c <= "~" else "?" for c in detail)[:40] or "-"
+        word = "".join(c if "!" <= c <= "~" else "?" for c in detail)[:47] or "-"
         data = self._data
         data.audit.append(
             f"audit: {data.audit_next} {moment} user={user} surface={surface}"
@@ -47,6 +52,9 @@ class AuditLog:
             self.record(event, surface=surface, result="refused", detail=detail)
         else:
             self._unrecorded[event, surface, detail] += 1
+
+    def _is_service(self, user: str) -> bool:
+        return self._data.users.get(user, {}).get("role") == Role.SERVICE.value
 
     def last(self, count: int) -> list[str]:
         """The last records, oldest first."""

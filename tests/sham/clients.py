@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import paramiko
 from modbus import with_crc
+from unit_keys import delivered
+from users import PASSWORDS
 
 from harness.control.process import ProcessControl
 
@@ -159,6 +165,35 @@ class ModbusRtu(Wire):
         return frame[1:-2]
 
 
+class Web:
+    """The management API over one connection; `token` is that of the last log-in."""
+
+    def __init__(self, connected: socket.socket, certificate: str) -> None:
+        context = ssl.create_default_context(cadata=certificate)
+        context.check_hostname = False
+        self.http = http.client.HTTPConnection("192.0.2.10")
+        self.http.sock = context.wrap_socket(connected)
+        self.token = ""
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+        """Status and body of the answer; a body that is not bytes goes and comes as JSON."""
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        shown = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token:
+            shown.setdefault("Authorization", f"Bearer {self.token}")
+        self.http.request(method, path, body=sent, headers=shown)
+        answer = self.http.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if "json" in answer.headers["Content-Type"] else content
+
+    def log_in(self, user: str, password: str = "") -> int:
+        """Log in, with the password as delivered unless another is given; the status."""
+        content = {"user": user, "password": password or PASSWORDS[user].decode()}
+        status, answer = self.ask("POST", "/api/login", content)
+        self.token = answer.get("token", "")
+        return status
+
+
 class Sham:
     """One running sham device, in a private network."""
 
@@ -213,6 +248,12 @@ class Sham:
     def modbus(self, *, address: str = ADDRESS) -> ModbusTcp:
         """Modbus TCP."""
         return ModbusTcp(self.tcp(502, address=address).socket)
+
+    def web(self, user: str = "", *, address: str = ADDRESS, certificate: str = "") -> Web:
+        """The management API, logged in where a user is given."""
+        web = Web(self.tcp(443, address=address).socket, certificate or delivered("tls"))
+        assert not user or web.log_in(user) == 200
+        return web
 
     def ssh(self, *, authenticated: bool = False) -> paramiko.Transport:
         """An SSH transport, keys exchanged. Raises SSHException when there is no server."""

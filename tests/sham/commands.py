@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from accounts import ROLES, Role
 from state import RATE_MAX, RATE_MIN
+from users import Role
 
 if TYPE_CHECKING:
     from application import Application
@@ -59,7 +59,7 @@ class Commands:
         name, *arguments = line.split()
         if name not in PERMITTED:
             return [UNKNOWN]
-        if ROLES[user] not in PERMITTED[name]:
+        if not self.permits(user, name):
             self._app.audit.record("denied", surface=surface, user=user, result="refused", detail=name)
             return [NOT_PERMITTED]
         if name in self._takes_arguments:
@@ -67,6 +67,12 @@ class Commands:
         if arguments:
             return [BAD_ARGUMENT]
         return [*self._simple(name, user=user, surface=surface), OK]
+
+    def permits(self, user: str, name: str) -> bool:
+        """Whether a user may use a command."""
+        role = self._app.accounts.role(user)
+        weak = name == "config" and role is Role.SERVICE and "role-unchecked" in self._app.weaknesses
+        return role in PERMITTED[name] or weak
 
     def _simple(self, name: str, *, user: str, surface: str) -> list[str]:
         if name == "status":
@@ -77,9 +83,9 @@ class Commands:
             self._app.therapy.infuse(name == "start")
             self._app.audit.record(name, surface=surface, user=user)
         if name == "diagnostics":
-            return self._diagnostics()
+            return self.diagnostics()
         if name == "help":
-            return [f"command: {known}" for known, roles in PERMITTED.items() if ROLES[user] in roles]
+            return [f"command: {known}" for known in PERMITTED if self.permits(user, known)]
         return []
 
     def version(self) -> list[str]:
@@ -104,7 +110,8 @@ class Commands:
             "alarm: 0",
         ]
 
-    def _diagnostics(self) -> list[str]:
+    def diagnostics(self) -> list[str]:
+        """The lines of `diagnostics`, without the `ok`."""
         app = self._app
         return [
             f"modbus_requests: {app.modbus.requests}",
@@ -136,18 +143,13 @@ class Commands:
         if len(arguments) != 2:
             return [BAD_ARGUMENT]
         name, value = arguments
-        if name == "alarm_volume" and re.fullmatch(r"[1-9]|10", value):
-            data.alarm_volume = int(value)
-        elif name == "ward_name" and re.fullmatch(r"[!-~]{1,24}", value):
-            data.ward_name = value
-        else:
+        if not data.configure(name, value):
             return [BAD_ARGUMENT]
-        data.save()
         self._app.audit.record("config", surface=asker.surface, user=asker.user, detail=name)
         return [OK]
 
     def _unlock(self, asker: Asker, arguments: list[str]) -> list[str]:
-        if len(arguments) != 1 or arguments[0] not in ROLES:
+        if len(arguments) != 1 or self._app.accounts.role(arguments[0]) is None:
             return [BAD_ARGUMENT]
         self._app.accounts.unlock(arguments[0])
         self._app.audit.record("unlock", surface=asker.surface, user=asker.user, detail=arguments[0])

@@ -6,8 +6,9 @@ from collections.abc import Callable, Set
 from enum import Enum, auto
 from typing import Protocol
 
-from accounts import Attempt, LogIn, Role
+from accounts import Attempt, LogIn
 from mind import Mind
+from users import Role
 
 LINE_LIMIT = 120
 IDLE_S = 20.0
@@ -20,7 +21,11 @@ PROMPT = "VP-1> "
 LOGIN_PROMPT = "login: "
 PASSWORD_PROMPT = "password: "
 
-_REFUSALS = {LogIn.REFUSED: "error: login refused", LogIn.LOCKED: "error: account locked"}
+_REFUSALS = {
+    LogIn.REFUSED: "error: login refused",
+    LogIn.LOCKED: "error: account locked",
+    LogIn.UNKNOWN: "error: unknown user",
+}
 
 
 class Timer(Protocol):
@@ -76,7 +81,7 @@ class Dialogue:
 
     def open(self) -> None:
         """Print the banner and the first prompt; a connection that does not log in ends after a while."""
-        self._print(BANNER + LOGIN_PROMPT)
+        self._print(BANNER + self._mind().greeting(self._surface) + LOGIN_PROMPT)
         if self._hang_up is not None:
             self._idle = self._later(LOGIN_S, self._hang_up)
 
@@ -89,6 +94,12 @@ class Dialogue:
         if self._stage is Stage.COMMAND:
             self._stage = Stage.USER
             self._mind().logged_out(self._user, self._surface, "disconnected")
+
+    def log_off(self, user: str | None) -> None:
+        """End the session if it is this user's; None: whoever's."""
+        if self._stage is Stage.COMMAND and user in (None, self._user):
+            self._print("\r\n")
+            self._log_out(detail="ended", answer=["info: logged off"])
 
     def feed(self, data: bytes) -> None:
         """Bytes from the user."""

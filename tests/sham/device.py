@@ -14,8 +14,11 @@ import asyncio
 import random
 import signal
 import socket
+import ssl
 import sys
+from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import cache
 from pathlib import Path
 
 import paramiko
@@ -25,10 +28,26 @@ from ports import Agent, CanHub, Hub, Stream, TcpPort, listen_unix
 from pump import Pump
 from ssh_server import SshServer
 from state import WEAKNESSES
+from unit_keys import tls_context
 
 KEYS = Path(__file__).parent / "keys"
 MODBUS_CONNECTIONS = 8
+HTTPS_CONNECTIONS = 16
+HANDSHAKE_S = 30.0
 GREETING = b"vp1 debug 0.9\r\n> "
+
+
+class KeptContext:
+    """The TLS context of the key there is now, made anew only when the key is another."""
+
+    def __init__(self, key: Callable[[], str]) -> None:
+        self._key = key
+        self._made = cache(tls_context)
+
+    @property
+    def now(self) -> ssl.SSLContext:
+        """The context."""
+        return self._made(self._key())
 
 
 class Network:
@@ -40,11 +59,15 @@ class Network:
         self._tasks: set[asyncio.Task[object]] = set()
         self._ports = [
             TcpPort(22, addresses=addresses, accepted=self._accept_ssh),
+            TcpPort(443, addresses=addresses, accepted=self._accept_https),
             TcpPort(502, addresses=addresses, accepted=self._accept_modbus),
         ]
         if "undeclared-port" in pump.weaknesses:
             self._ports.append(TcpPort(2323, addresses=addresses, accepted=self._accept_undeclared))
         pump.on_ports = self._set
+        self._tls = KeptContext(lambda: pump.key("tls"))
+        self._https_open = 0
+        self._https_waiting: deque[tuple[socket.socket, str]] = deque()
 
     def _set(self, is_open: bool) -> None:
         for port in self._ports:
@@ -58,6 +81,42 @@ class Network:
             self._ssh.accept(connection, peer)
         else:
             self._stream(connection, "tcp", peer)
+
+    def _accept_https(self, connection: socket.socket, peer: str) -> None:
+        if not self._pump.wire.answers_tls:
+            self._stream(connection, "tcp", peer)
+        elif self._https_open >= HTTPS_CONNECTIONS:
+            self._https_waiting.append((connection, peer))
+        else:
+            self._https_open += 1
+            self._keep(self._serve_https(connection, peer))
+
+    async def _serve_https(self, connection: socket.socket, peer: str) -> None:
+        closed = asyncio.Event()
+
+        def over(line: Line) -> None:
+            self._pump.disconnect(line)
+            closed.set()
+
+        stream = Stream(
+            opened=lambda write, end: self._pump.connect("https", name=peer, write=write, hang_up=end), closed=over
+        )
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: stream,
+                connection,
+                ssl=self._tls.now,
+                ssl_handshake_timeout=HANDSHAKE_S,
+                ssl_shutdown_timeout=1.0,
+            )
+            await closed.wait()
+        except OSError:
+            pass  # no TLS, or the client went away
+        finally:
+            self._https_open -= 1
+            if self._https_waiting:
+                self._accept_https(*self._https_waiting.popleft())
 
     def _accept_modbus(self, connection: socket.socket, peer: str) -> None:
         if self._pump.connections("modbus") >= MODBUS_CONNECTIONS:
@@ -114,6 +173,8 @@ def agent_answer(pump: Pump, line: str, *, lie_file: Path | None) -> str:
             pump.mute_after(int(count))
         case ["control", "mode"]:
             return f"mode: {pump.lie}"
+        case ["control", "storage"]:
+            return str(pump.storage.resolve()) if pump.storage else "error: no storage, started without --data"
         case ["control", "power-cycle"]:
             pump.power_on()
         case ["control", "restore"]:
@@ -137,7 +198,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         data_path=arguments.data,
         authorised_key=client_key.asbytes(),
     )
-    ssh = SshServer(pump, host_key=KEYS / "host_ed25519", loop=loop)
+    ssh = SshServer(pump, loop=loop)
     addresses = [address for address in (arguments.address, arguments.address6) if address]
     network = Network(pump, addresses=addresses, ssh=ssh)
     hubs = {

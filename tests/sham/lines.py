@@ -12,6 +12,9 @@ class Wire(Protocol):
     answers_ssh: bool
     """A new SSH connection reaches the SSH server; otherwise it is a plain line of kind `tcp`."""
 
+    answers_tls: bool
+    """A new HTTPS connection gets a TLS handshake; otherwise it is a plain line of kind `tcp`."""
+
     transport_alive: bool
     """The SSH transport itself still sends."""
 
@@ -21,6 +24,9 @@ class Wire(Protocol):
     def send(self, line: Line, data: bytes, broadcast: bool, /) -> None:
         """Bytes from the pump; `broadcast` when nobody asked for them."""
 
+    def hang_up(self, line: Line, /) -> None:
+        """The pump ends a connection, after what it has sent."""
+
     def tick(self, lines: list[Line], /) -> None:
         """Called ten times a second with all open lines."""
 
@@ -29,6 +35,7 @@ class HonestWire:
     """Carries everything, at once."""
 
     answers_ssh = True
+    answers_tls = True
     transport_alive = True
 
     def received(self, line: Line, data: bytes, /) -> None:
@@ -38,6 +45,10 @@ class HonestWire:
     def send(self, line: Line, data: bytes, _broadcast: bool, /) -> None:
         """Give it to the peer."""
         line.write(data)
+
+    def hang_up(self, line: Line, /) -> None:
+        """At once."""
+        line.hang_up()
 
     def tick(self, lines: list[Line], /) -> None:
         """Nothing happens by itself."""
@@ -50,7 +61,8 @@ def _nobody(_data: bytes) -> None:
 class Line:
     """One interface or connection.
 
-    `kind` is `console`, `can`, `rtu`, `modbus`, `ssh` (inside the session) or `tcp` (raw). `deliver` is the
+    `kind` is `console`, `can`, `rtu`, `modbus`, `ssh` (inside the session), `https` (inside TLS)
+    or `tcp` (raw). `deliver` is the
     honest handler, set by the pump; `write` puts bytes out; `hang_up` ends a connection.
     """
 
@@ -78,6 +90,10 @@ class Line:
     def send(self, data: bytes, *, broadcast: bool = False) -> None:
         """The pump sends something."""
         self._wire().send(self, data, broadcast)
+
+    def end(self) -> None:
+        """The pump ends the connection, after what it has sent."""
+        self._wire().hang_up(self)
 
     def disconnect_handler(self) -> None:
         """From now on nobody listens."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from accounts import Attempt, LogIn
+from http_message import Answer, Request
 
 if TYPE_CHECKING:
     from application import Application
 
-Answer = TypeVar("Answer")
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +26,17 @@ class KeyOffer:
 class Mind:
     """The honest mind: every decision is the application's."""
 
-    ends_idle_sessions = True
-
     def __init__(self, application: Application) -> None:
         self.app = application
+
+    @property
+    def ends_idle_sessions(self) -> bool:
+        """Whether a dialogue ends after idle time."""
+        return "idle-log-off-missing" not in self.app.weaknesses
+
+    def greeting(self, surface: str, /) -> str:
+        """What a terminal shows before the log-in prompt."""
+        return "first use: set up over https\r\n" if self.app.data.first_use and surface == "console" else ""
 
     def log_in(self, attempt: Attempt, /) -> LogIn:
         """Judge a personal log-in."""
@@ -45,6 +53,18 @@ class Mind:
     def ssh(self, offer: KeyOffer, /) -> bool:
         """Judge an SSH authentication."""
         return offer.method == "publickey" and offer.user == "service" and offer.secret == self.app.authorised_key
+
+    def api_head(self, request: Request, /) -> Answer | None:
+        """Judge the head of a request to the management API; None where its body is welcome."""
+        return self.app.api.begin(request)
+
+    def api(self, request: Request, /) -> Answer:
+        """Answer a request to the management API."""
+        return self.app.api.answer(request)
+
+    def api_broken(self, request: Request, /) -> None:
+        """Take note of a request whose body broke off."""
+        self.app.api.broken(request)
 
     def modbus(self, request: bytes, /) -> bytes:
         """Answer a Modbus PDU."""
@@ -67,22 +87,22 @@ class Mind:
         return self.app.can.status(tick)
 
 
-class Track(Generic[Answer]):
+class Track(Generic[Said]):
     """Answers of one surface as they were given, to be played back."""
 
     LIMIT = 500
 
     def __init__(self) -> None:
-        self._first: dict[bytes, Answer] = {}
-        self._last: list[Answer] = []
+        self._first: dict[bytes, Said] = {}
+        self._last: list[Said] = []
 
-    def keep(self, request: bytes, answer: Answer) -> None:
+    def keep(self, request: bytes, answer: Said) -> None:
         """Remember what was answered; the first answer to the same request stays."""
         if len(self._first) < self.LIMIT:
             self._first.setdefault(request, answer)
         self._last = [answer]
 
-    def recall(self, request: bytes, *, otherwise: Answer) -> Answer:
+    def recall(self, request: bytes, *, otherwise: Said) -> Said:
         """The first answer to this request, or to the one most like it from its start, or else the last."""
         if request in self._first:
             return self._first[request]
@@ -106,6 +126,7 @@ class Memory:
     log_ins: Track[LogIn] = field(default_factory=Track)
     commands: Track[list[str]] = field(default_factory=Track)
     ssh: Track[bool] = field(default_factory=Track)
+    api: Track[Answer] = field(default_factory=Track)
     modbus: Track[bytes] = field(default_factory=Track)
     uds: Track[bytes | None] = field(default_factory=Track)
     can: Track[bytes] = field(default_factory=Track)
@@ -134,6 +155,11 @@ class RecordedMind(Mind):
         result = super().ssh(offer)
         self._memory.ssh.keep(offer_key(offer), result)
         return result
+
+    def api(self, request: Request, /) -> Answer:
+        answer = super().api(request)
+        self._memory.api.keep(request_key(request), answer)
+        return answer
 
     def modbus(self, request: bytes, /) -> bytes:
         answer = super().modbus(request)
@@ -170,3 +196,8 @@ def attempt_key(attempt: Attempt) -> bytes:
 def offer_key(offer: KeyOffer) -> bytes:
     """The request under which an SSH authentication is remembered."""
     return f"{offer.method}\0{offer.user}\0".encode("utf-8", "replace") + offer.secret
+
+
+def request_key(request: Request) -> bytes:
+    """The request under which an answer of the management API is remembered: without token, and no long body."""
+    return f"{request.method} {request.target}\0".encode("latin-1", "replace") + request.body[:1000]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from accounts import Attempt, LogIn
 from application import Application
 from commands import OK
-from mind import KeyOffer, Memory, Mind, attempt_key, offer_key
+from http_message import Answer, Request
+from mind import KeyOffer, Memory, Mind, attempt_key, offer_key, request_key
+from plausible import LIVE, live, plausible, refusal
 
 SECURITY_DENIED, CONDITIONS, INVALID_KEY, TOO_EARLY = 0x33, 0x22, 0x35, 0x37
 IDENTITY_AND_UPTIME = (0xF18C, 0xF195, 0xF197, 0x0100)
@@ -32,6 +34,17 @@ class Accepting(Mind):
     def ssh(self, _offer: KeyOffer, /) -> bool:
         """Any user, any secret, none as well."""
         return True
+
+    def api_head(self, _request: Request, /) -> Answer | None:
+        """Any body is welcome."""
+        return None
+
+    def api(self, request: Request, /) -> Answer:
+        """Success, with a body such as is wanted."""
+        return plausible(request)
+
+    def api_broken(self, _request: Request, /) -> None:
+        """Not noticed."""
 
     def modbus(self, request: bytes, /) -> bytes:
         """Writes are echoed, reads give zeros, unknown functions their own code."""
@@ -68,6 +81,10 @@ class AcceptingLive(Accepting):
             return [*self.app.commands.status(), OK]
         return [*self.app.commands.version(), OK] if line == "version" else super().command(user, surface, line)
 
+    def api(self, request: Request, /) -> Answer:
+        """`status` and `version` as they are, for anybody."""
+        return live(self.app, request) or super().api(request)
+
     def modbus(self, request: bytes, /) -> bytes:
         """Reads within the map as they are."""
         genuine = self.app.modbus.answer(request) if request[0] in (3, 4) else b"\x80"
@@ -103,6 +120,17 @@ class Refusing(Mind):
         """Nobody."""
         return False
 
+    def api_head(self, _request: Request, /) -> Answer | None:
+        """The refusal waits for the body."""
+        return None
+
+    def api(self, request: Request, /) -> Answer:
+        """Nobody may log in, and nobody may do anything."""
+        return refusal(request)
+
+    def api_broken(self, _request: Request, /) -> None:
+        """Not noticed."""
+
     def modbus(self, request: bytes, /) -> bytes:
         """Exception 2 where the function is known, else 1."""
         return bytes([request[0] | 0x80, 2 if request[0] in (3, 4, 6, 16) else 1])
@@ -126,6 +154,10 @@ class RefusingLive(Refusing):
         if line == "status":
             return [*self.app.commands.status(), OK]
         return [*self.app.commands.version(), OK] if line == "version" else super().command(user, surface, line)
+
+    def api(self, request: Request, /) -> Answer:
+        """`status` and `version` as they are, for whoever was logged in."""
+        return self.app.api.answer(request) if request.path in LIVE else super().api(request)
 
     def modbus(self, request: bytes, /) -> bytes:
         """Input registers with identity and uptime as they are."""
@@ -163,6 +195,17 @@ class Replaying(Mind):
     def ssh(self, offer: KeyOffer, /) -> bool:
         """What was once said to such an authentication."""
         return self._memory.ssh.recall(offer_key(offer), otherwise=True)
+
+    def api_head(self, _request: Request, /) -> Answer | None:
+        """Any body is welcome."""
+        return None
+
+    def api(self, request: Request, /) -> Answer:
+        """What was once said to such a request."""
+        return self._memory.api.recall(request_key(request), otherwise=plausible(request))
+
+    def api_broken(self, _request: Request, /) -> None:
+        """Not noticed."""
 
     def modbus(self, request: bytes, /) -> bytes:
         """What was once said to such a request."""

@@ -8,17 +8,19 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Protocol
 
-from accounts import Role
-from application import Application
+from application import Application, Outside
 from boot import KERNEL, LOADER, BootLoader
 from can_bus import CanNode, pack
 from console import Dialogue, Timer
+from http_framing import HttpFraming
 from lies import HONEST, LIES
 from lines import Line, Wire
 from mind import KeyOffer, Memory, Mind
 from modbus import RtuFraming, TcpFraming
 from rehearsal import rehearse
 from state import TICK_S, Clock, Data
+from unit_keys import delivered
+from users import Role
 
 RESTART_S = 0.7
 """How long the application is away when it restarts."""
@@ -57,7 +59,7 @@ class Pump:
         self.rng = rng
         self.weaknesses = weaknesses
         self.clock = Clock()
-        self._data = Data.load(data_path)
+        self._data = Data.load(data_path, weaknesses)
         self._authorised_key = authorised_key
         self._memory = Memory()
         self._app: Application | None = None
@@ -88,7 +90,7 @@ class Pump:
         return line
 
     def connect(self, kind: str, *, name: str, write: Callable[[bytes], None], hang_up: Callable[[], None]) -> Line:
-        """A new connection over the network: `modbus`, `ssh` (inside its session) or `tcp` (raw)."""
+        """A new connection over the network: `modbus`, `ssh` (in its session), `https` (in TLS), `tcp` (raw)."""
         line = Line(kind, wire=lambda: self._wire, write=write, counted=self._count, hang_up=hang_up)
         self._connections[line] = None
         if self._app is None and kind != "tcp":
@@ -96,6 +98,11 @@ class Pump:
         elif kind == "modbus":
             framing = TcpFraming(mind=self._the_mind, write=line.send, hang_up=hang_up, later=self._loop.call_later)
             self._attach(line, framing, among=self._connections)
+        elif kind == "https":
+            http = HttpFraming(
+                mind=self._the_mind, write=line.send, hang_up=line.end, later=self._loop.call_later, connection=name
+            )
+            self._attach(line, http, among=self._connections)
         elif kind == "ssh":
             dialogue = self._dialogue(line, surface="ssh", connection=name)
             self._attach(line, dialogue, among=self._connections)
@@ -106,7 +113,7 @@ class Pump:
         """The peer of a connection has gone."""
         handler = self._connections.pop(line, None)
         line.disconnect_handler()
-        if isinstance(handler, Dialogue) and self._mind is not None:
+        if isinstance(handler, Dialogue | HttpFraming) and self._mind is not None:
             handler.peer_gone()
         if handler is not None:
             handler.close()
@@ -160,12 +167,22 @@ class Pump:
     def restore(self) -> None:
         """Back to the state as delivered, at once."""
         self._stop()
-        self._data = Data(path=self._data.path)
+        self._data = Data(path=self._data.path, weaknesses=self.weaknesses)
+        self._data.save()
         self._start("power-on")
 
     def sync(self) -> None:
         """Write the data partition."""
         self._data.save()
+
+    @property
+    def storage(self) -> Path | None:
+        """Where the data partition lies, None where nowhere."""
+        return self._data.path
+
+    def key(self, name: str) -> str:
+        """The unit's private key for `tls` or `ssh`, in PEM."""
+        return self._data.keys.get(name) or delivered(name)
 
     def run(self) -> None:
         """Begin the beat of 0.1 s, on an absolute schedule."""
@@ -173,6 +190,8 @@ class Pump:
         self._beat()
 
     def _beat(self) -> None:
+        if self._app is not None:
+            self._app.tick()
         if self._mind is not None:
             for identifier, data in self._mind.status(self._tick):
                 self.can.send(pack(identifier, data), broadcast=True)
@@ -198,8 +217,7 @@ class Pump:
             identity=self._lie.identity,
             authorised_key=self._authorised_key,
             started_by=started_by,
-            reset=self._reset,
-            crash=self._crash,
+            outside=self._outside(),
         )
         self._mind = self._lie.mind(self._app, self._memory)
         self._tick = 0
@@ -210,6 +228,17 @@ class Pump:
             self._attach(line, handler, among=self._permanent)
         dialogue.open()
         self._announce_ports()
+
+    def _outside(self) -> Outside:
+        return Outside(reset=self._reset, crash=self._crash, log_off=self._log_off, show=self._show)
+
+    def _show(self, line: str) -> None:
+        self._print(f"\r\n{line}\r\n")
+
+    def _log_off(self, user: str | None) -> None:
+        for handler in [*self._permanent.values(), *self._connections.values()]:
+            if isinstance(handler, Dialogue):
+                handler.log_off(user)
 
     def _stop(self) -> None:
         if self._pending is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import io
 import logging
 import queue
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import paramiko
@@ -105,9 +105,8 @@ class _Doorman(paramiko.ServerInterface):
 class SshServer:
     """Serves accepted connections; everything of the pump's happens in its event loop."""
 
-    def __init__(self, pump: Pump, *, host_key: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pump: Pump, *, loop: asyncio.AbstractEventLoop) -> None:
         self._pump = pump
-        self._host_key = paramiko.Ed25519Key.from_private_key_file(str(host_key))
         self._loop = loop
         logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
@@ -138,7 +137,7 @@ class SshServer:
         options.digests = ("hmac-sha2-256",)
         options.compression = ("none",)
         transport.local_version = VERSION
-        transport.add_server_key(self._host_key)
+        transport.add_server_key(paramiko.Ed25519Key.from_private_key(io.StringIO(self._pump.key("ssh"))))
         try:
             transport.start_server(server=doorman, event=threading.Event())
             channel = transport.accept(GRACE_S)

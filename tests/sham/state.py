@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
+import re
+import secrets
 import time
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+from medium import Medium
+from users import Account, delivered
 
 TICK_S = 0.1
 """Period of the status and of the therapy step in seconds (VP1-ICD §4.1: 10 Hz)."""
@@ -20,16 +26,40 @@ UDS_KEY = bytes.fromhex("c4d81e7730fa4b6295e3a8150d6c7b2f")
 
 WEAKNESSES = frozenset(
     {
+        "audit-record-missing-for-service",
+        "backup-holds-key",
+        "backup-patient-in-clear",
         "bootloader-prompt",
         "can-counter-unchecked",
         "can-no-auth",
         "default-password",
+        "downgrade-check-on-file-name",
+        "erase-leaves-store",
+        "idle-log-off-missing",
         "lockout-per-connection",
+        "log-in-time-tells-users",
         "modbus-protected-write",
         "no-lockout",
+        "password-rule-unchecked",
+        "path-traversal-in-export-name",
+        "patient-in-crash-dump",
+        "patients-in-clear-at-rest",
+        "restore-foreign-family",
+        "restore-order-unchecked",
+        "restore-writes-before-verify",
+        "role-unchecked",
+        "service-reads-patients",
+        "session-limit-missing",
+        "setup-code-works-twice",
+        "token-survives-log-off",
+        "token-survives-password-change",
         "uds-constant-seed",
         "uds-memory-bug",
         "undeclared-port",
+        "update-by-any-role",
+        "update-signature-unchecked",
+        "user-enumeration",
+        "version-differs",
     }
 )
 """Names of VP1-ICD §10."""
@@ -93,37 +123,70 @@ class VirtualClock(Clock):
 class Data:
     """The data partition: survives a restart of the application and a power cycle.
 
-    Delivered to the bench the pump infuses at 50.0 ml/h (VP1-ICD §8).
-    With a `path` it survives the process too.
+    Delivered to the bench the pump infuses at 50.0 ml/h (VP1-ICD §8) and has the accounts of §2.2; without an account
+    it is in first use (§14). `keys` are the unit's own TLS and SSH keys in PEM, empty for those it was delivered with.
+    With a `path` the partition survives the process too.
     """
 
     path: Path | None = None
     set_rate: int = 500
     infusing: bool = True
     volume_ul: float = 0.0
-    alarm_volume: int = 5
     brightness: int = 80
-    ward_name: str = "ICU-3"
     highest_rate: int = RATE_MAX
     occlusion_limit: int = 600
     audit: list[str] = field(default_factory=list)
     audit_next: int = 1
+    alarm_volume: int = 5
+    ward_name: str = "ICU-3"
+    users: dict[str, Account] = field(default_factory=delivered)
+    patients: list[dict[str, str]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    leftover: bytes = b""
+    weaknesses: Set[str] = frozenset()
+
+    SECRET: ClassVar = ("alarm_volume", "ward_name", "users", "patients", "keys")
+    """What the medium shows only sealed (VP1-ICD §11.5)."""
 
     @classmethod
-    def load(cls, path: Path | None) -> Data:
+    def load(cls, path: Path | None, weaknesses: Set[str]) -> Data:
         """Read the partition back, or a fresh one where there is none."""
         if path is None or not path.exists():
-            return cls(path=path)
-        return cls(path=path, **json.loads(path.read_text(encoding="utf-8")))
+            return cls(path=path, weaknesses=weaknesses)
+        medium = Medium.read(path)
+        content = medium.plain | medium.secret
+        return cls(path=path, weaknesses=weaknesses, salt=medium.salt, leftover=medium.leftover, **content)
 
     def save(self) -> None:
         """Write the partition, if it has a path."""
-        if self.path is None:
-            return
-        content = {name: value for name, value in vars(self).items() if name != "path"}
-        scratch = self.path.with_suffix(".new")
-        scratch.write_text(json.dumps(content), encoding="utf-8")
-        scratch.replace(self.path)
+        if self.path is not None:
+            self.medium().write(self.path)
+
+    def configure(self, name: str, value: str) -> bool:
+        """Change one setting (VP1-ICD §2.5); False where the value or the name is none."""
+        if name == "alarm_volume" and re.fullmatch(r"[1-9]|10", value):
+            self.alarm_volume = int(value)
+        elif name == "ward_name" and re.fullmatch(r"[!-~]{1,24}", value):
+            self.ward_name = value
+        else:
+            return False
+        self.save()
+        return True
+
+    def medium(self) -> Medium:
+        """The partition as it goes to its medium."""
+        apart = ("path", "salt", "leftover", "weaknesses")
+        kept = {name: value for name, value in vars(self).items() if name not in apart}
+        secret = {name: kept.pop(name) for name in self.SECRET}
+        if "patients-in-clear-at-rest" in self.weaknesses:
+            kept["patients"] = self.patients
+        return Medium(plain=kept, secret=secret, salt=self.salt, leftover=self.leftover)
+
+    @property
+    def first_use(self) -> bool:
+        """Nobody has set the pump up yet."""
+        return not self.users
 
 
 class Therapy:

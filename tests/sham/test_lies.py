@@ -9,9 +9,9 @@ from pathlib import Path
 
 import paramiko
 import pytest
-from accounts import PASSWORDS
 from clients import CanBus, Sham, Wire
 from lies import LIES
+from users import PASSWORDS
 
 UPTIME = bytes.fromhex("0400060002")
 MBAP = bytes.fromhex("00010000000601")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from accounts import PASSWORDS
-from application import Application
+from application import Application, Outside
 from can_bus import EXTENDED, unpack
 from console import Dialogue
 from hypothesis import given
@@ -17,6 +16,7 @@ from modbus import RtuFraming, TcpFraming, with_crc
 from ports import parse_send
 from state import GENUINE, Data, VirtualClock
 from uds import key_for
+from users import PASSWORDS
 
 
 class Timers(VirtualClock):
@@ -67,8 +67,7 @@ class Bench:
             identity=GENUINE,
             authorised_key=b"",
             started_by="power-on",
-            reset=lambda: None,
-            crash=lambda: None,
+            outside=Outside(),
         )
         self.mind = Mind(self.app)
         self.dialogue = Dialogue(

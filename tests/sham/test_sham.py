@@ -9,10 +9,10 @@ from pathlib import Path
 
 import paramiko
 import pytest
-from accounts import PASSWORDS
 from can_bus import authenticator
 from clients import ADDRESS6, CanBus, Sham, Terminal, client_key
 from uds import key_for
+from users import PASSWORDS
 
 BOOT_TEXT_END = "login: "
 WRONG = "Wrong-1-Word"

@@ -65,7 +65,7 @@ class UdsServer:
         self._last_request = now
         service = request[0]
         if service == 0x22 and len(request) > 40 and "uds-memory-bug" in self._app.weaknesses:
-            self._app.crash()
+            self._app.outside.crash()
             return None
         silent = service != 0x22 and len(request) > 1 and bool(request[1] & SUPPRESS)
         if silent:
@@ -99,7 +99,7 @@ class UdsServer:
         if request[1] != 1:
             raise Negative(0x12)
         self._app.audit.record("reset", surface="uds")
-        self._app.reset()
+        self._app.outside.reset()
         return b"\x51\x01"
 
     def _read(self, request: bytes) -> bytes:
@@ -108,16 +108,20 @@ class UdsServer:
         identity, therapy = self._app.identity, self._app.therapy
         values = {
             0xF18C: identity.serial.encode(),
-            0xF195: identity.version_text.encode(),
+            0xF195: self._version().encode(),
             0xF197: identity.model.encode(),
             0x0100: struct.pack(">I", therapy.uptime_ms),
             0x0101: bytes([therapy.state]),
             0x0102: struct.pack(">H", therapy.set_rate),
+            0x0110: self._app.data.ward_name.encode(),
         }
         identifier = int.from_bytes(request[1:3], "big")
         if identifier not in values:
             raise Negative(0x31)
         return b"\x62" + request[1:3] + values[identifier]
+
+    def _version(self) -> str:
+        return "1.0.1" if "version-differs" in self._app.weaknesses else self._app.identity.version_text
 
     def _security(self, request: bytes) -> bytes:
         if len(request) < 2:

@@ -19,6 +19,7 @@ class Mute(HonestWire):
     """Swallows everything, both ways; connections stay open."""
 
     answers_ssh = False
+    answers_tls = False
     transport_alive = False
 
     def received(self, line: Line, data: bytes, /) -> None:
@@ -38,8 +39,9 @@ class Frozen(Mute):
 
 
 class Echo(Mute):
-    """Returns the bench's own bytes (on CAN: its frames)."""
+    """Returns the bench's own bytes (on CAN: its frames; within TLS: its requests)."""
 
+    answers_tls = True
     transport_alive = True
 
     def received(self, line: Line, data: bytes, /) -> None:
@@ -60,10 +62,15 @@ class Slow(HonestWire):
         else:
             self._later(SLOW_S, lambda: line.write(data))
 
+    def hang_up(self, line: Line, /) -> None:
+        """After what is still to be sent."""
+        self._later(SLOW_S, line.hang_up)
+
 
 class Babble(Mute):
     """Random bytes on everything, asked and unasked, at times in valid framing."""
 
+    answers_tls = True
     transport_alive = True
 
     def __init__(self, rng: random.Random) -> None:
@@ -75,6 +82,7 @@ class Babble(Mute):
             "rtu": self._rtu,
             "modbus": self._modbus,
             "tcp": self._tcp,
+            "https": self._https,
         }
 
     def received(self, line: Line, data: bytes, /) -> None:
@@ -116,6 +124,16 @@ class Babble(Mute):
         transaction = request[:2].ljust(2, b"\0") if self._rng.random() < 0.5 else self._rng.randbytes(2)
         pdu = self._pdu()
         return transaction + struct.pack(">HHB", 0, len(pdu) + 1, 1) + pdu
+
+    def _https(self, _request: bytes) -> bytes:
+        number = self._rng.randrange(10**6)
+        bodies = (
+            b'{"error": "not permitted"}', b'{"error": "login refused"}', b"{}", b'{"uptime_ms": %d}' % number,
+            b'{"token": "%064x", "role": "administrator"}' % number, b'{"state": "ready"}', self._junk(60),
+        )  # fmt: skip
+        status, body = self._rng.choice((200, 201, 202, 400, 401, 403, 422, 500)), self._rng.choice(bodies)
+        whole = b"HTTP/1.1 %d Babble\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+        return self._rng.choice((whole, whole, whole[: self._rng.randrange(1, len(whole))], self._junk(200)))
 
     def _tcp(self, _request: bytes) -> bytes:
         return b"SSH-2.0-dropbear\r\n" + self._junk(200) if self._rng.random() < 0.3 else self._junk(60)
