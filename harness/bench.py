@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, TypeVar
 
 from harness.control.base import Capability, Control
 from harness.control.command import CommandControl, Commands
@@ -24,6 +24,8 @@ from harness.control.template import TemplateStore
 from harness.device import make_surface
 from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
+from harness.device.http import HttpSurface
+from harness.device.log_in import LogInSurface
 from harness.device.modbus_map import ModbusSurface
 from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.device.surface import Surface
@@ -41,6 +43,8 @@ from harness.watch import ConsoleWatch, EssentialPerformanceWatch, StallMonitor,
 from harness.wiring import RigWiring
 
 __all__ = ["Bench"]
+
+S = TypeVar("S", bound=Surface)
 
 
 class Bench:
@@ -120,32 +124,34 @@ class Bench:
             self._surfaces[name] = make_surface(name, self.wiring, device=self.rig.device)
         return self._surfaces[name]
 
+    def log_in_surface(self, name: str) -> LogInSurface:
+        """Return a surface on which people log in, whatever kind it is."""
+        return self._of_kind(name, LogInSurface, "surface for log-ins")  # type: ignore[type-abstract]
+
     def dialogue(self, name: str) -> DialogueSurface:
-        """Return a log-in surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, DialogueSurface):
-            raise UsageError(f"surface {name!r} is no dialogue")
-        return surface
+        """Return a dialogue, for those who need its bytes."""
+        return self._of_kind(name, DialogueSurface, "dialogue")
+
+    def http(self, name: str) -> HttpSurface:
+        """Return an HTTP surface, for those who need its requests."""
+        return self._of_kind(name, HttpSurface, "HTTP surface")
 
     def modbus(self, name: str) -> ModbusSurface:
         """Return a Modbus surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, ModbusSurface):
-            raise UsageError(f"surface {name!r} is no Modbus surface")
-        return surface
+        return self._of_kind(name, ModbusSurface, "Modbus surface")
 
     def uds(self, name: str) -> UdsSurface:
         """Return a UDS surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, UdsSurface):
-            raise UsageError(f"surface {name!r} is no UDS surface")
-        return surface
+        return self._of_kind(name, UdsSurface, "UDS surface")
 
     def bus_commands(self, name: str) -> BusCommandSurface:
         """Return a bus command surface."""
+        return self._of_kind(name, BusCommandSurface, "bus command surface")
+
+    def _of_kind(self, name: str, kind: type[S], what: str) -> S:
         surface = self.surface(name)
-        if not isinstance(surface, BusCommandSurface):
-            raise UsageError(f"surface {name!r} is no bus command surface")
+        if not isinstance(surface, kind):
+            raise UsageError(f"surface {name!r} is no {what}")
         return surface
 
     @property
@@ -334,14 +340,8 @@ class Bench:
             case spec_of.QemuControlSpec():
                 return self._make_qemu(spec, log=log)
             case spec_of.CommandControl():
-                return CommandControl(
-                    Commands(
-                        power_on=spec.power_on,
-                        power_off=spec.power_off,
-                        reset=spec.reset or None,
-                        timeout_s=spec.timeout,
-                    )
-                )
+                on, off, reset = spec.power_on, spec.power_off, spec.reset or None
+                return CommandControl(Commands(power_on=on, power_off=off, reset=reset, timeout_s=spec.timeout))
             case spec_of.NoControl():
                 return NoControl()
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from harness.bench import Bench
 from harness.clean import Masker, show, show_text
+from harness.device.log_in import LogInSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
 from harness.errors import BenchFault, UsageError
 from harness.proof import Proof
@@ -61,7 +62,8 @@ class Case:
         self.attempt = attempt
         self.checks: list[Check] = []
         self._observer = observer or Nobody()
-        self._masker = Masker(bench.rig.device.secrets())
+        # Tokens that come up later are added by the surfaces; they die with the testcase.
+        self._masker = bench.wiring.masker = Masker(bench.rig.secrets())
         self._attacked: set[str] = set()
         self._claims_used: set[str] = set()
         self._started = time.monotonic()
@@ -173,6 +175,13 @@ class Case:
                 held = None
         expected = "refused" + (f" with code {' or '.join(map(str, wanted))}" if wanted else "")
         return self.check(title, held=held, expected=expected, observed=name_of(outcome), claim=claim)
+
+    def expect_denied(self, title: str, door: LogInSurface, outcome: Outcome[object], *, claim: str) -> bool:
+        """The device must refuse it for the role, where the surface can tell; a session that is over says nothing."""
+        if isinstance(outcome, Refused) and (door.ended(outcome) or door.denied(outcome) is False):
+            held = None if door.ended(outcome) else False
+            return self.check(title, held=held, expected="refused for the role", observed=name_of(outcome), claim=claim)
+        return self.expect_refused(title, outcome, claim=claim)
 
     def expect_accepted(self, title: str, outcome: Outcome[object], *, claim: str) -> bool:
         """The device must do it: it is claimed."""

@@ -61,7 +61,14 @@ class Masker:
     """Replaces known secrets by as many asterisks, in text and bytes."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Mask `secret` too, from now on; what is shorter than four characters would mask half of any text."""
+        if len(secret) >= 4 and secret not in self._secrets:
+            self._secrets = sorted([*self._secrets, secret], key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Return `text` with each secret masked at equal length."""

@@ -18,7 +18,9 @@ from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.errors import BenchFault, ProofrigError, UsageError
 from harness.journal import Journal
 from harness.links.dialer import connect
+from harness.links.http import HttpConnection, HttpSilence
 from harness.links.ssh import SshLink
+from harness.links.tls import TlsIdentityMismatch
 from harness.rig import rig_file as spec_of
 from harness.rig.loading import Rig, load_rig
 from harness.verdict import EXIT_INCONCLUSIVE
@@ -130,6 +132,18 @@ def _look_ssh(bench: Bench, name: str) -> tuple[bool | None, str]:
     return False, str(connection)
 
 
+def _look_http(bench: Bench, name: str) -> tuple[bool | None, str]:
+    made = bench.wiring.http(name).connect()
+    match made:
+        case HttpConnection():
+            made.close()
+            return True, "connects" + (", certificate as pinned" if made.fingerprint else "")
+        case HttpSilence(reason=reason):
+            return False, reason
+        case TlsIdentityMismatch(seen=seen):
+            return False, f"another certificate is shown: {seen}"
+
+
 def _look_network(bench: Bench, name: str) -> tuple[bool | None, str]:
     spec = bench.wiring.network(name)
     seen = []
@@ -149,7 +163,7 @@ def _address(spec: spec_of.LinkSpec) -> str:
     match spec:
         case spec_of.CanLinkSpec():
             return f"{spec.interface} {spec.channel}" + (f" at {spec.port}" if spec.port else "")
-        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec():
+        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec() | spec_of.HttpLinkSpec():
             return f"{spec.host}:{spec.port}"
         case spec_of.NetworkLinkSpec():
             return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
@@ -164,4 +178,5 @@ _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
     spec_of.ModbusRtuLinkSpec: _look_modbus,
     spec_of.SshLinkSpec: _look_ssh,
     spec_of.NetworkLinkSpec: _look_network,
+    spec_of.HttpLinkSpec: _look_http,
 }

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.capture import CaptureFile
-from harness.clean import file_name
+from harness.clean import Masker, file_name
 from harness.device.outcomes import NoAnswer, Outcome
 from harness.errors import BenchFault, UsageError
 from harness.links.can import CanLink, open_can, open_socketcand
 from harness.links.dialer import Dialer
+from harness.links.http import HttpLink, Trust
 from harness.links.isotp import IsoTpLink
 from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
 from harness.links.serial import open_serial
@@ -20,6 +21,7 @@ from harness.links.uds import UdsClient
 from harness.rig.loading import Rig
 from harness.rig.rig_file import (
     CanLinkSpec,
+    HttpLinkSpec,
     LinkSpec,
     ModbusRtuLinkSpec,
     ModbusTcpLinkSpec,
@@ -64,6 +66,8 @@ class RigWiring:
         self._modbus: dict[str, ModbusLink] = {}
         self._diagnostics: dict[tuple[str, int], tuple[IsoTpLink, UdsClient]] = {}
         self._shells: dict[int, SshLink] = {}
+        self._servers: dict[str, HttpLink] = {}
+        self.masker = Masker(rig.secrets())
 
     # harness.device.surface.Wiring
 
@@ -122,6 +126,33 @@ class RigWiring:
             )
             self._diagnostics[key] = (transport, UdsClient(transport))
         return self._diagnostics[key][1]
+
+    def http(self, link: str) -> HttpLink:
+        """Return the HTTP server of a link; connections are opened by whoever asks."""
+        if link not in self._servers:
+            spec = self._spec(link)
+            if not isinstance(spec, HttpLinkSpec):
+                raise UsageError(f"link {link!r} is {spec.type}, not HTTP")
+            ca_file = str(self.rig.resolve(spec.ca_file)) if spec.ca_file else None
+            self._servers[link] = HttpLink(
+                self.dialer,
+                host=spec.host,
+                port=spec.port,
+                name=link,
+                tap=self.tap(link),
+                trust=Trust(spec.fingerprint, ca_file, spec.server_name) if spec.type == "https" else None,
+                timeout=max(5.0, self.answer_within * 3),
+            )
+        return self._servers[link]
+
+    @property
+    def unit_serial(self) -> str:
+        """Serial number of the unit on this rig."""
+        return self.rig.file.item.serial
+
+    def hide(self, secret: str) -> None:
+        """Mask a credential that came up just now."""
+        self.masker.add(secret)
 
     def observe(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
         """Hand an operation to whoever records the testcase."""
@@ -188,6 +219,9 @@ class RigWiring:
             bus.close()
         for stream in self._streams.values():
             stream.close()
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
         self._diagnostics.clear()
         self._modbus.clear()
         self._shells.clear()

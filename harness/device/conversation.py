@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
+from harness.device.answer import Answer
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.links.base import PeerClosed
 from harness.links.stream import Match, StreamLink
 from harness.rig import device_file as spec_of
 
-__all__ = ["Answer", "Conversation", "compiled"]
+__all__ = ["Conversation", "compiled"]
 
 #: Longest answer looked at, bytes: a hostile device may talk for ever.
 ANSWER_LIMIT = 256 * 1024
@@ -26,22 +27,6 @@ LONG_ANSWER = 5
 QUIET = 0.15
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command answered: `name: value` lines in order, and the whole text between echo and prompt."""
-
-    lines: tuple[tuple[str, str], ...]
-    text: bytes
-
-    def get(self, name: str) -> str | None:
-        """Return the first value of that name."""
-        return next((value for key, value in self.lines if key == name), None)
-
-    def all(self, name: str) -> list[str]:
-        """Return every value of that name, in order."""
-        return [value for key, value in self.lines if key == name]
 
 
 def compiled(pattern: str) -> re.Pattern[bytes]:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, closing
 
-from harness.device.conversation import Answer, Conversation, compiled
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
-from harness.device.surface import Clock, Surface, Wiring
-from harness.device.values import Value
+from harness.device.answer import Answer
+from harness.device.conversation import Conversation, compiled
+from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
+from harness.device.outcomes import Accepted, NoAnswer, Outcome
+from harness.device.surface import Wiring
 from harness.errors import UsageError
 from harness.links.base import PeerClosed
 from harness.links.stream import StreamLink
 from harness.rig import device_file as spec_of
+from harness.rig.http_surface import Scalar
 
-__all__ = ["Answer", "DialogueSession", "DialogueSurface", "LoggedOff"]
+__all__ = ["DialogueEntrance", "DialogueSession", "DialogueSurface"]
 
 #: Uncertainty of an instant read from the bench's clock, seconds: scheduling of the reader.
 TICK = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedOff:
-    """A log-off by the device: seconds after the last input, and how exactly the bench knows."""
-
-    seconds: float
-    uncertainty: float
-
-
-class DialogueSession:
+class DialogueSession(Session):
     """One logged-in session. Made by `DialogueSurface.log_in`; close it with `log_out` or `drop`."""
 
     def __init__(self, surface: DialogueSurface, stream: StreamLink, account: str) -> None:
@@ -47,18 +39,24 @@ class DialogueSession:
         """The stream under the session, for input that is no command line."""
         return self._stream
 
-    def do(self, action: str, *args: str) -> Outcome[Answer]:
+    def do(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
         """Carry out a declared action with `args` (its declared harmless ones when none are given).
 
         Raises:
-            UsageError: the device file declares no such action here.
+            UsageError: the device file declares no such action here, or a dialogue cannot carry it out.
         """
+        if octets is not None or named:
+            raise UsageError(f"a dialogue ({self.surface.name}) takes arguments in order, and no bytes")
         spec = self.surface.spec.actions.get(action)
         if spec is None:
             raise UsageError(
                 f"surface {self.surface.name} declares no action {action!r}", hint="add it to the device file"
             )
         return self.send_line(spec.send.format(*(args or spec.args)), operation=action)
+
+    def unknown(self) -> Outcome[object]:
+        """Give a command that does not exist."""
+        return self.send_line(self.surface.spec.unknown_command, operation="unknown command")
 
     def send_line(self, line: str, *, operation: str = "line") -> Outcome[Answer]:
         """Send any line and wait for the prompt."""
@@ -127,23 +125,19 @@ class DialogueSession:
         return self.surface.wiring
 
 
-class DialogueSurface(Surface):
+class DialogueSurface(LogInSurface):
     """A prompt dialogue as the device file describes it."""
 
     def __init__(
-        self, name: str, wiring: Wiring, *, spec: spec_of.DialogueSurface, accounts: dict[str, spec_of.Account]
+        self, name: str, wiring: Wiring, *, spec: spec_of.DialogueSurface, accounts: Mapping[str, spec_of.Account]
     ) -> None:
-        super().__init__(name, wiring)
+        super().__init__(name, wiring, spec=spec, accounts=accounts)
         self.spec = spec
-        self.accounts = {account: accounts[account] for account in spec.accounts}
         self.conversation = Conversation(spec, within=wiring.answer_within)
-
-    # Sessions
 
     def log_in(self, account: str, password: str | None = None) -> Outcome[DialogueSession]:
         """Log in; without `password` with the declared one. Refused says `refused` or `locked`."""
-        secret = self.accounts[account].password if password is None else password
-        return self.try_log_in(account, secret)
+        return self.try_log_in(account, self.accounts[account].password if password is None else password)
 
     def try_log_in(self, user: str, password: str) -> Outcome[DialogueSession]:
         """Log in with any user name and password."""
@@ -167,72 +161,95 @@ class DialogueSurface(Surface):
         self._seen(f"log in {user}", outcome)
         return outcome
 
-    @contextmanager
-    def session(self, account: str | None = None) -> Iterator[Outcome[DialogueSession]]:
-        """Open a session for a block and log out after it; yields the outcome of the log-in.
+    def enter(self) -> DialogueEntrance:
+        """Stand at the log-in prompt."""
+        return DialogueEntrance(self)
 
-        Without `account` the declared accounts are tried in order until one is let in.
+    def entrance(self) -> AbstractContextManager[DialogueEntrance]:
+        """Stand at the log-in prompt for a block."""
+        return closing(self.enter())
+
+    def words(self, outcome: Outcome[object]) -> bytes:
+        """Return everything the device said."""
+        return outcome.received
+
+    def denied(self, outcome: Outcome[object]) -> bool | None:
+        """A dialogue declares one kind of refusal."""
+        return None
+
+    def ended(self, outcome: Outcome[object]) -> bool | None:
+        """A dialogue declares one kind of refusal."""
+        return None
+
+
+class DialogueEntrance(Entrance):
+    """Stands at the log-in prompt. Many attempts share a connection; one the device closed is made anew."""
+
+    def __init__(self, surface: DialogueSurface) -> None:
+        self.surface = surface
+        self._stream: StreamLink | None = None
+
+    def attempt(self, user: str, password: str | None = None) -> Outcome[DialogueSession]:
+        """Try to log in; without `password` with the declared one of the account `user`."""
+        secret = self.surface.accounts[user].password if password is None else password
+        stream = self._open()
+        if isinstance(stream, NoAnswer):
+            self.surface.observe(f"log in {user}", stream)
+            return stream
+        outcome = self.surface.log_in_on(stream, user, secret)
+        if isinstance(outcome, Accepted):
+            # The stream belongs to the session now, and goes with it.
+            self._stream = None
+        return outcome
+
+    def do(self, action: str) -> Outcome[Answer]:
+        """Give an action's command at the log-in prompt."""
+        spec = self.surface.spec.actions[action]
+        return self.say(spec.send.format(*spec.args), operation=f"{action} before log-in")
+
+    def say(self, line: str, *, operation: str = "line before log-in") -> Outcome[Answer]:
+        """Give a line at the log-in prompt as if it were a command."""
+        stream = self._open()
+        outcome = stream if isinstance(stream, NoAnswer) else self.surface.conversation.say(stream, line.encode())
+        self.surface.observe(operation, outcome)
+        return outcome
+
+    def poke(self, data: bytes, *, send_break: bool = False, operation: str = "bytes") -> Outcome[bytes]:
+        """Send raw bytes or a break; accepted with all that came when the log-in prompt stands again.
+
+        A connection may be closed by the device for it, if a new one gets the prompt.
         """
-        outcome: Outcome[DialogueSession] = NoAnswer("no account declared")
-        for candidate in [account] if account else list(self.accounts):
-            outcome = self.log_in(candidate)
-            if not isinstance(outcome, Refused):
-                break
-        try:
-            yield outcome
-        finally:
-            if isinstance(outcome, Accepted):
-                outcome.value.log_out()
+        stream = self._open()
+        if isinstance(stream, NoAnswer):
+            outcome: Outcome[bytes] = stream
+        else:
+            outcome = self.surface.conversation.poke(stream, data, send_break=send_break, inside=False)
+            if not isinstance(outcome, Accepted) and self.surface.spec.closes and stream.lost is not None:
+                received = stream.read_since(0)
+                again = self._open()
+                if not isinstance(again, NoAnswer) and self.surface.conversation.at_log_in_prompt(again):
+                    outcome = Accepted(received, sent=data, received=received)
+        self.surface.observe(operation, outcome)
+        return outcome
 
-    # What every surface does
+    @property
+    def can_break(self) -> bool:
+        """Whether the link can send a break."""
+        stream = self._open()
+        return not isinstance(stream, NoAnswer) and stream.can_break
 
-    def read(self, field: str) -> Outcome[Value]:
-        """Log in, read the field, log out."""
-        with self.session() as session:
-            if not isinstance(session, Accepted):
-                return session
-            return self.read_in(session.value, field)
+    def close(self) -> None:
+        """Give the stream back."""
+        if self._stream is not None:
+            self.surface.wiring.close_stream(self.surface.spec.link, self._stream)
+            self._stream = None
 
-    def read_in(self, session: DialogueSession, field: str) -> Outcome[Value]:
-        """Read a field in an open session."""
-        codec = self.spec.fields.get(field)
-        if codec is None:
-            raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
-        answer = session.do(codec.action)
-        if not isinstance(answer, Accepted):
-            return answer
-        text = answer.value.get(codec.name)
-        value: Value | None = text
-        if text is not None and codec.scale is not None:
-            value = float(text) * codec.scale if re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", text) else None
-        if value is None:
-            return Unintelligible(f"no {codec.name} in the answer", sent=answer.sent, received=answer.received)
-        return Accepted(value, sent=answer.sent, received=answer.received)
-
-    def contrast(self) -> Outcome[object]:
-        """Log in and give a command that does not exist."""
-        with self.session() as session:
-            if not isinstance(session, Accepted):
-                return Unintelligible("log-in was not accepted", sent=session.sent, received=session.received)
-            return session.value.send_line(self.spec.unknown_command, operation="unknown command")
-
-    def probe(self) -> Outcome[Clock]:
-        """As every surface, in one session."""
-        with self.session() as session:
-            if not isinstance(session, Accepted):
-                return session
-            inside = session.value
-            asked = time.monotonic()
-            reading = self.read_in(inside, "uptime")
-            answered = time.monotonic()
-            if not isinstance(reading, Accepted):
-                return reading
-            contrast = inside.send_line(self.spec.unknown_command, operation="unknown command")
-            if not isinstance(contrast, Refused) or not isinstance(reading.value, float):
-                return Unintelligible("a command that does not exist was not refused", received=contrast.received)
-            clock = Clock(uptime=reading.value, asked=asked, answered=answered)
-            return Accepted(clock, sent=reading.sent, received=reading.received)
-
-    def observe(self, operation: str, outcome: Outcome[object]) -> None:
-        """Record an operation of a session."""
-        self._seen(operation, outcome)
+    def _open(self) -> StreamLink | NoAnswer:
+        if self._stream is not None and self._stream.lost is not None:
+            self.close()
+        if self._stream is None:
+            stream = self.surface.wiring.open_stream(self.surface.spec.link)
+            if isinstance(stream, NoAnswer):
+                return stream
+            self._stream = stream
+        return self._stream

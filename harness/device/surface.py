@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
 from harness.device.values import Value
 from harness.links.can import CanLink
+from harness.links.http import HttpLink
 from harness.links.modbus import ModbusLink
 from harness.links.stream import StreamLink
 from harness.links.uds import UdsClient
@@ -47,6 +48,16 @@ class Wiring(Protocol):
 
     def uds(self, link: str, request_id: int, response_id: int) -> UdsClient:
         """Return a UDS client on the open bus."""
+
+    def http(self, link: str) -> HttpLink:
+        """Return the HTTP server of a link."""
+
+    @property
+    def unit_serial(self) -> str:
+        """Serial number of the very unit."""
+
+    def hide(self, secret: str) -> None:
+        """Mask a credential that came up just now, from here to the end of the testcase."""
 
     def observe(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
         """Record an operation and what it came to."""

@@ -1,113 +1,76 @@
 """Claims: the checkable statements of a device file, each with its source, status and scope.
 
-Every claim names where it comes from (`source`) and who stands behind it (`status`): what a scan wrote is
-`observed` and can never yield a PASS. Durations are seconds.
+Every claim names where it comes from (`source`) and who stands behind it (`status`). Durations are seconds. Those about
+access, buses and the life of the device have modules of their own; all of them can be had from here.
 """
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from harness.rig.claim_access import (
+    AccountClaim,
+    IdleLogOffClaim,
+    LockoutClaim,
+    PasswordRuleClaim,
+    PermissionClaim,
+    SessionClaim,
+)
+from harness.rig.claim_base import ClaimBase, Source, Status, Strict
+from harness.rig.claim_buses import (
+    BusCommandClaim,
+    EssentialPerformanceClaim,
+    ModbusMapClaim,
+    SecurityAccessClaim,
+    SignalField,
+    UdsServicesClaim,
+)
+from harness.rig.claim_life import (
+    BackupClaim,
+    BackupPart,
+    EndOfLifeClaim,
+    FirstUseClaim,
+    PatientClaim,
+    RestoreClaim,
+    UpdateClaim,
+)
 
 __all__ = [
     "AccountClaim",
     "AuditClaim",
     "AuditRecord",
     "AvailabilityClaim",
+    "BackupClaim",
+    "BackupPart",
     "BootLockedClaim",
     "BusCommandClaim",
     "Claim",
     "ClaimBase",
+    "EndOfLifeClaim",
     "EssentialPerformanceClaim",
+    "FirstUseClaim",
     "IdleLogOffClaim",
     "LockoutClaim",
     "ModbusMapClaim",
+    "PasswordRuleClaim",
+    "PatientClaim",
     "PermissionClaim",
     "PortsClaim",
+    "RestoreClaim",
     "SecurityAccessClaim",
+    "SessionClaim",
+    "SignalField",
     "Source",
     "SshPolicyClaim",
     "Status",
+    "Strict",
     "UdsServicesClaim",
+    "UpdateClaim",
     "VersionClaim",
 ]
-
-
-class Strict(BaseModel):
-    """Base of everything read from a file people edit: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Status(StrEnum):
-    """Who stands behind a claim."""
-
-    OBSERVED = "observed"
-    PROPOSED = "proposed"
-    APPROVED = "approved"
-
-
-class Source(Strict):
-    """Where a claim is written down."""
-
-    document: str = Field(description="Document name or number")
-    revision: str = Field(description="Revision or date of the document")
-    section: str = Field(description="Section that states the claim")
-
-    def __str__(self) -> str:
-        return f"{self.document} rev. {self.revision} § {self.section}"
-
-
-class ClaimBase(Strict):
-    """What every claim carries."""
-
-    source: Source
-    status: Status = Status.PROPOSED
-    requirements: tuple[str, ...] = Field(default=(), description="Requirement ids this claim answers")
-    risks: tuple[str, ...] = Field(default=(), description="Risk ids this claim mitigates")
-    designs: tuple[str, ...] = Field(default=(), description="Design item ids")
-    source_units: tuple[str, ...] = Field(default=(), description="Source unit names")
-
-
-class AccountClaim(ClaimBase):
-    """These accounts exist on these surfaces, and no others; no default, empty or guessable password opens them."""
-
-    type: Literal["accounts"] = "accounts"
-    surfaces: tuple[str, ...]
-    accounts: tuple[str, ...]
-    weak_passwords: tuple[str, ...] = Field(default=(), description="Further passwords the device must refuse")
-    unknown_alike: bool = Field(default=False, description="Unknown users are refused as wrong passwords are")
-
-
-class LockoutClaim(ClaimBase):
-    """After `threshold` refused log-ins in a row the account, surface or source is locked for `release` seconds."""
-
-    type: Literal["lockout"] = "lockout"
-    surfaces: tuple[str, ...]
-    scope: Literal["account", "surface", "source"]
-    threshold: int = Field(ge=1, le=100)
-    release: float = Field(gt=0, description="Seconds until the lock is released")
-    tolerance: float = Field(ge=0, description="Seconds")
-
-
-class IdleLogOffClaim(ClaimBase):
-    """A session is logged off after `after` seconds without input."""
-
-    type: Literal["idle-logoff"] = "idle-logoff"
-    surfaces: tuple[str, ...]
-    after: float = Field(gt=0, description="Seconds")
-    tolerance: float = Field(ge=0, description="Seconds")
-
-
-class PermissionClaim(ClaimBase):
-    """Which role may do which action on these surfaces; what is not listed is refused."""
-
-    type: Literal["permissions"] = "permissions"
-    surfaces: tuple[str, ...]
-    allowed: dict[str, tuple[str, ...]] = Field(description="Role → actions the role may do")
 
 
 class PortsClaim(ClaimBase):
@@ -140,41 +103,6 @@ class BootLockedClaim(ClaimBase):
     loader_prompt: str = Field(description="Regular expression of a boot loader prompt, which must never appear")
 
 
-class BusCommandClaim(ClaimBase):
-    """Commands on a bus are accepted only with a fresh, right authenticator."""
-
-    type: Literal["bus-commands"] = "bus-commands"
-    surface: str
-    replay_protected: bool = True
-
-
-class UdsServicesClaim(ClaimBase):
-    """The diagnostic services by session, all of them."""
-
-    type: Literal["uds-services"] = "uds-services"
-    surface: str
-    services: dict[str, tuple[int, ...]] = Field(description="Session name → service identifiers")
-    identifiers: tuple[int, ...] = Field(description="Data identifiers that can be read")
-
-
-class SecurityAccessClaim(ClaimBase):
-    """Diagnostic security access: random seeds, a key nobody can guess, a delay after wrong keys."""
-
-    type: Literal["security-access"] = "security-access"
-    surface: str
-    attempts: int = Field(ge=1, description="Wrong keys until the delay starts")
-    delay: float = Field(gt=0, description="Seconds")
-    tolerance: float = Field(ge=0)
-
-
-class ModbusMapClaim(ClaimBase):
-    """Function codes and registers of a Modbus server, all of them; exceptions as the standard says."""
-
-    type: Literal["modbus-map"] = "modbus-map"
-    surfaces: tuple[str, ...]
-    functions: tuple[int, ...]
-
-
 class VersionClaim(ClaimBase):
     """The same version is shown on every surface."""
 
@@ -186,9 +114,9 @@ class VersionClaim(ClaimBase):
 class AuditRecord(Strict):
     """One thing that is done, and the record it must leave.
 
-    `by` says what is done on the surface `on`: the log-ins, `log-out`, `action` and `denied-action` on a dialogue, with
-    `account` (and `action`); `wrong-authenticator` on a command bus; `protected-write` on Modbus; `right-key` and
-    `wrong-key` of the security access on UDS.
+    `by` says what is done on the surface `on`: the log-ins, `log-out`, `action` and `denied-action` where people log
+    in, with `account` (and `action`); `wrong-authenticator` on a command bus; `protected-write` on Modbus;
+    `right-key` and `wrong-key` of the security access on UDS.
     """
 
     by: Literal[
@@ -203,15 +131,15 @@ class AuditRecord(Strict):
         "wrong-key",
     ]
     on: str = Field(description="Surface on which it is done")
-    account: str = Field(default="", description="Who does it, on a dialogue")
+    account: str = Field(default="", description="Who does it, where people log in")
     action: str = Field(default="", description="Declared action, for `action` and `denied-action`")
     leaves: dict[str, str] = Field(description="Field of the record → regular expression of its whole value")
 
     @model_validator(mode="after")
     def _complete(self) -> AuditRecord:
-        on_dialogue = self.by in ("log-in", "wrong-password", "log-out", "action", "denied-action")
-        if on_dialogue != bool(self.account):
-            raise ValueError(f"`account` is {'missing' if on_dialogue else 'of no use'} with `by: {self.by}`")
+        logged_in = self.by in ("log-in", "wrong-password", "log-out", "action", "denied-action")
+        if logged_in != bool(self.account):
+            raise ValueError(f"`account` is {'missing' if logged_in else 'of no use'} with `by: {self.by}`")
         if self.by.endswith("action") != bool(self.action):
             raise ValueError(f"`action` goes with `by: action` and `by: denied-action`, not with `by: {self.by}`")
         return self
@@ -221,10 +149,10 @@ class AuditClaim(ClaimBase):
     """What is done is in the audit log, in order and without gaps; only the named roles may read it."""
 
     type: Literal["audit"] = "audit"
-    surface: str = Field(description="Dialogue on which the log is read")
+    surface: str = Field(description="Surface on which the log is read")
     action: str = Field(description="Declared action that answers the latest records, oldest first")
     readers: tuple[str, ...] = Field(description="Roles that may read it, all of them")
-    line: str = Field(default="audit", description="Name of the `name: value` lines that are records")
+    line: str = Field(default="audit", description="Name of the values of the answer that are records")
     record: str = Field(description="Regular expression of a record, with groups; `number` rises by one")
     records: dict[str, AuditRecord] = Field(description="Name of a kind of record → how it comes about")
 
@@ -245,36 +173,13 @@ class AvailabilityClaim(ClaimBase):
     recovery: float = Field(gt=0, description="Seconds after the attack until the surface answers again")
 
 
-class SignalField(Strict):
-    """One value inside a bus frame."""
-
-    frame: int
-    offset: int = Field(ge=0)
-    type: Literal["u8", "u16", "u32"]
-    scale: float = 1.0
-
-
-class EssentialPerformanceClaim(ClaimBase):
-    """The essential performance as a signal on a bus, watched during every testcase."""
-
-    type: Literal["essential-performance"] = "essential-performance"
-    link: str
-    heartbeat: int = Field(description="Identifier of the periodic frame")
-    max_gap: float = Field(gt=0, description="Seconds between two heartbeats at most")
-    fields: dict[str, SignalField]
-    value: str = Field(description="Field that is limited")
-    target: str = Field(description="Field it is compared with")
-    percent: float = Field(gt=0)
-    settle: float = Field(ge=0, description="Seconds after a change of target or applicability")
-    applies_when: dict[str, float] = Field(description="Field → value while the limit applies")
-    self_reported: bool = Field(description="The suspect reports this signal about itself")
-
-
 Claim = Annotated[
     AccountClaim
     | LockoutClaim
     | IdleLogOffClaim
     | PermissionClaim
+    | SessionClaim
+    | PasswordRuleClaim
     | PortsClaim
     | SshPolicyClaim
     | BootLockedClaim
@@ -285,6 +190,12 @@ Claim = Annotated[
     | VersionClaim
     | AuditClaim
     | AvailabilityClaim
-    | EssentialPerformanceClaim,
+    | EssentialPerformanceClaim
+    | PatientClaim
+    | BackupClaim
+    | RestoreClaim
+    | UpdateClaim
+    | FirstUseClaim
+    | EndOfLifeClaim,
     Field(discriminator="type"),
 ]

@@ -6,16 +6,21 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from harness.rig.claims import AuditClaim, Claim, ClaimBase, Source, Strict
+from harness.rig.claims import AuditClaim, Claim, ClaimBase, FirstUseClaim, RestoreClaim, Source, Strict
+from harness.rig.http_surface import HttpSurface
+from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 
 __all__ = [
     "Account",
     "Action",
+    "ActionBase",
     "BusCommandSurface",
     "BusEffect",
     "DeviceFile",
     "DialogueSurface",
     "FieldCodec",
+    "HttpSurface",
+    "LogInSurface",
     "ModbusSurface",
     "Register",
     "SurfaceSpec",
@@ -35,21 +40,16 @@ class Account(Strict):
     failed_log_ins: int = Field(default=2, ge=0, description="Refused log-ins a testcase may spend in a row")
 
 
-class FieldCodec(Strict):
-    """How a value is written in a text answer: the regular expression's group `value`, then a scale."""
-
-    action: str
-    name: str = Field(description="Name of the `name: value` line")
-    scale: float | None = Field(default=None, description="Makes a number of it and multiplies")
-
-
-class Action(Strict):
+class Action(ActionBase):
     """One command of a dialogue. `args` gives arguments a testcase may use without harm."""
 
     send: str
     args: tuple[str, ...] = Field(default=(), description="Arguments, filled into {0}, {1} …")
-    effects: tuple[str, ...] = Field(default=(), description="none when empty; else accounts, configuration, data …")
-    changes: str = Field(default="", description="Field of the surface that shows what `args` changed")
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything it needs is declared."""
+        return all(f"{{{number}}}" not in self.send for number in range(len(self.args), len(self.args) + 10))
 
 
 class DialogueLogin(Strict):
@@ -65,7 +65,7 @@ class DialogueLogin(Strict):
     wake: str = "\r"
 
 
-class DialogueSurface(Strict):
+class DialogueSurface(LogInSurface):
     """A prompt dialogue on a byte stream (serial console, SSH shell)."""
 
     type: Literal["dialogue"] = "dialogue"
@@ -176,7 +176,7 @@ class BusCommandSurface(Strict):
 
 
 SurfaceSpec = Annotated[
-    DialogueSurface | ModbusSurface | UdsSurface | BusCommandSurface,
+    DialogueSurface | HttpSurface | ModbusSurface | UdsSurface | BusCommandSurface,
     Field(discriminator="type"),
 ]
 
@@ -214,7 +214,7 @@ class DeviceFile(Strict):
         for name, spec in self.surfaces.items():
             if spec.link not in self.links:
                 problems.append(f"surfaces.{name}.link: no link named {spec.link!r}; links are {list(self.links)}")
-            if isinstance(spec, DialogueSurface):
+            if isinstance(spec, LogInSurface):
                 problems += [
                     f"surfaces.{name}.accounts: no account named {account!r}"
                     for account in spec.accounts
@@ -225,8 +225,16 @@ class DeviceFile(Strict):
                     for action, what in spec.actions.items()
                     if what.changes and what.changes not in spec.fields
                 ]
+                problems += [
+                    f"surfaces.{name}.fields.{field}.action: no action named {codec.action!r}"
+                    for field, codec in spec.fields.items()
+                    if codec.action not in spec.actions
+                ]
         for claim_id, claim in self.claims.items():
             named = [*getattr(claim, "surfaces", ()), *([claim.surface] if hasattr(claim, "surface") else [])]
+            named += claim.closed if isinstance(claim, FirstUseClaim) else ()
+            if isinstance(claim, RestoreClaim) and claim.backup not in self.claims:
+                problems.append(f"claims.{claim_id}.backup: no claim named {claim.backup!r}")
             problems += [
                 f"claims.{claim_id}: no surface named {surface!r}" for surface in named if surface not in self.surfaces
             ]

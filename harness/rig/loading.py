@@ -56,6 +56,10 @@ class Rig:
         flawed = control.model_copy(update={"weaknesses": tuple(names)})
         return replace(self, file=self.file.model_copy(update={"control": flawed}))
 
+    def secrets(self) -> list[str]:
+        """Return every credential of device and unit, for masking."""
+        return [*self.device.secrets(), *filter(None, [self.file.item.setup_code])]
+
     def resolve(self, relative: str) -> Path:
         """Return a path of the rig file as an absolute path."""
         return (self.path.parent / relative).resolve()

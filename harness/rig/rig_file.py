@@ -15,6 +15,7 @@ __all__ = [
     "Effect",
     "Equipment",
     "Grade",
+    "HttpLinkSpec",
     "Item",
     "LinkSpec",
     "ModbusRtuLinkSpec",
@@ -53,6 +54,7 @@ class Item(Strict):
     serial: str
     grade: Grade
     hardware: str = ""
+    setup_code: str = Field(default="", description="Code on the unit's label, for its first use; a credential")
 
 
 class Equipment(Strict):
@@ -120,8 +122,23 @@ class NetworkLinkSpec(Strict):
     ipv6: str | None = None
 
 
+class HttpLinkSpec(Strict):
+    """An HTTP server. Its certificate is pinned, or verified by authorities (the system's where no file is given)."""
+
+    type: Literal["https", "http"] = "https"
+    host: str
+    port: int = Field(default=443, ge=1, le=65535)
+    fingerprint: str | None = Field(
+        default=None,
+        pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$",
+        description="SHA-256 of the certificate, hexadecimal, colons allowed",
+    )
+    ca_file: str | None = Field(default=None, description="Authorities, PEM")
+    server_name: str | None = Field(default=None, description="Name in the certificate, where `host` is not it")
+
+
 LinkSpec = Annotated[
-    SerialLinkSpec | CanLinkSpec | ModbusTcpLinkSpec | ModbusRtuLinkSpec | SshLinkSpec | NetworkLinkSpec,
+    SerialLinkSpec | CanLinkSpec | ModbusTcpLinkSpec | ModbusRtuLinkSpec | SshLinkSpec | NetworkLinkSpec | HttpLinkSpec,
     Field(discriminator="type"),
 ]
 
@@ -183,6 +200,10 @@ class RigFile(Strict):
     links: dict[str, LinkSpec]
     equipment: tuple[Equipment, ...] = ()
     answer_within: float = Field(default=2.0, gt=0, description="Seconds a device may take to answer")
+    bench_address: str | None = Field(
+        default=None, description="The bench's own address in the device's network, for what the device fetches"
+    )
+    bundles: str | None = Field(default=None, description="Folder of update bundles with `index.json`")
 
     @model_validator(mode="after")
     def _targets_named(self) -> RigFile:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.case import Case
-from harness.device.entrance import Entrance, entrance
 from harness.device.guesses import guesses
+from harness.device.log_in import Entrance
 from harness.device.outcomes import Accepted, NoAnswer
 from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
@@ -28,11 +28,11 @@ CLAIM = "BASE-NO-DEFAULT-PASSWORD"
 def test_default_passwords(case: Case, claim_id: str, surface: str) -> None:
     device = case.bench.rig.device
     claim = device.claims_of(AccountClaim)[claim_id]
-    door = case.bench.dialogue(surface)
+    door = case.bench.log_in_surface(surface)
     serial = case.bench.rig.file.item.serial
 
     case.attack(surface, "log-ins with default and guessable passwords")
-    with entrance(door) as prompt:
+    with door.entrance() as prompt:
         for account in door.accounts:
             with case.step(f"Guessing the password of {account}"):
                 passwords = guesses(device, account, serial=serial, claimed_weak=claim.weak_passwords)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from threading import Event
+from time import monotonic
 
 from harness.case import Case
-from harness.device.outcomes import Accepted
+from harness.device.log_in import LogInSurface
+from harness.device.outcomes import Accepted, name_of
 from harness.rig.claims import IdleLogOffClaim
 from harness.testcase import About, contributes, each_surface, testcase, verifies
+
+MARGIN = 0.3
+"""Seconds before and after the claimed time at which a session is asked whether it is still open."""
 
 
 @testcase(
@@ -24,9 +29,12 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
 @each_surface(IdleLogOffClaim)
 def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
     claim = case.bench.rig.device.claims_of(IdleLogOffClaim)[claim_id]
-    door = case.bench.dialogue(surface)
+    door = case.bench.log_in_surface(surface)
 
     case.attack(surface, "a session left open")
+    if not door.announces_log_off:
+        left_alone(case, claim_id, claim, door)
+        return
     opened = door.log_in(next(iter(door.accounts)))
     session = case.value(opened, "log-in")
     with case.step("Input starts the time anew"):
@@ -59,7 +67,7 @@ def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
         )
 
     with case.step("A command no longer works"):
-        codec = door.spec.fields["uptime"]
+        codec = door.fields["uptime"]
         after = session.do(codec.action)
         case.check(
             f"{codec.action} after the log-off",
@@ -69,3 +77,47 @@ def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
             claim=claim_id,
         )
         session.drop()
+
+
+def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSurface) -> None:
+    """Where the device says nothing by itself: of two sessions left alone one is asked early, the other one late.
+
+    To ask is to use a session, so none can be watched; each tells of one side of the claimed time.
+    """
+    account = next(iter(door.accounts))
+    sessions = [case.value(door.log_in(account), "log-in") for _ in range(2)]
+    early, late = sessions
+    with case.step("Input starts the time anew"):
+        # Had the time run from the log-in on, the first session would be over when it is asked.
+        Event().wait(2 * claim.tolerance + 1)
+        since = []
+        for session in sessions:
+            case.twin("a request before the log-off", door.read_in(session, "uptime"))
+            since.append(monotonic())
+
+    with case.step("A session is open up to the claimed time"):
+        Event().wait(max(0.0, since[0] + claim.after - claim.tolerance - MARGIN - monotonic()))
+        outcome = door.read_in(early, "uptime")
+        passed = monotonic() - since[0]
+        in_time = passed <= claim.after - claim.tolerance
+        case.check(
+            f"a session {claim.after - claim.tolerance:g} s after its last request",
+            held=True if isinstance(outcome, Accepted) else False if door.ended(outcome) and in_time else None,
+            expected="open",
+            observed=f"{name_of(outcome)} after {passed:.2f} s",
+            claim=claim_id,
+        )
+    with case.step("A session is over after the claimed time"):
+        Event().wait(max(0.0, since[1] + claim.after + claim.tolerance + MARGIN - monotonic()))
+        outcome = door.read_in(late, "uptime")
+        passed = monotonic() - since[1]
+        case.check(
+            f"a session {claim.after + claim.tolerance:g} s after its last request",
+            held=True if door.ended(outcome) else False if isinstance(outcome, Accepted) else None,
+            expected="over",
+            observed=f"{name_of(outcome)} after {passed:.2f} s",
+            claim=claim_id,
+        )
+        case.twin("a new log-in", door.log_in(account))
+    early.log_out()
+    late.drop()

@@ -6,7 +6,6 @@ from threading import Event
 from time import monotonic
 
 from harness.case import Case
-from harness.device.entrance import entrance
 from harness.device.outcomes import Accepted, Refused
 from harness.rig.claims import LockoutClaim
 from harness.rig.rig_file import Effect
@@ -31,7 +30,7 @@ WRONG = "not-the-password-{}"
 def test_lockout(case: Case, claim_id: str, surface: str) -> None:
     device = case.bench.rig.device
     claim = device.claims_of(LockoutClaim)[claim_id]
-    door = case.bench.dialogue(surface)
+    door = case.bench.log_in_surface(surface)
     account = list(door.accounts)[-1]
 
     case.attack(surface, f"{claim.threshold} log-ins of {account} with wrong passwords")
@@ -67,13 +66,13 @@ def test_lockout(case: Case, claim_id: str, surface: str) -> None:
             else:
                 case.expect_refused(f"{other} while the {claim.scope} is locked", outcome, claim=claim_id)
         for elsewhere in [name for name in claim.surfaces if name != surface and claim.scope == "account"]:
-            if account in case.bench.dialogue(elsewhere).accounts:
-                outcome = case.bench.dialogue(elsewhere).log_in(account)
+            if account in case.bench.log_in_surface(elsewhere).accounts:
+                outcome = case.bench.log_in_surface(elsewhere).log_in(account)
                 if isinstance(outcome, Accepted):
                     outcome.value.log_out()
                 case.expect_refused(f"{account} on {elsewhere} while locked", outcome, claim=claim_id)
 
-    with case.step("The lock is released after the claimed time"), entrance(door) as prompt:
+    with case.step("The lock is released after the claimed time"), door.entrance() as prompt:
         measured: float | None = None
         uncertainty = 0.0
         refused_at = monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from harness.case import Case
-from harness.device.entrance import entrance
 from harness.device.guesses import FOREIGN_USERS
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.rig.claims import AccountClaim
@@ -26,11 +25,11 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
     device = case.bench.rig.device
     claim = device.claims_of(AccountClaim)[claim_id]
-    door = case.bench.dialogue(surface)
+    door = case.bench.log_in_surface(surface)
     known = next(iter(door.accounts))
 
     case.attack(surface, "log-ins with user names that are not declared here")
-    with entrance(door) as prompt:
+    with door.entrance() as prompt:
         with case.step("The words of a wrong password"):
             wrong = prompt.attempt(known, "not-the-password")
             case.expect_refused(f"{known} with a wrong password", wrong, claim=claim_id)
@@ -51,12 +50,12 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
                 if isinstance(outcome, NoAnswer):
                     return
                 if claim.unknown_alike and isinstance(wrong, Refused):
-                    alike = isinstance(outcome, Refused) and outcome.received == wrong.received
+                    alike = isinstance(outcome, Refused) and door.words(outcome) == door.words(wrong)
                     case.check(
                         f"{user} is refused in the words of a wrong password",
                         held=alike if isinstance(outcome, Refused) else None,
-                        expected=wrong.received,
-                        observed=outcome.received or name_of(outcome),
+                        expected=door.words(wrong),
+                        observed=door.words(outcome) or name_of(outcome),
                         claim=claim_id,
                     )
         case.twin(f"{known} after all these", prompt.visit(known))

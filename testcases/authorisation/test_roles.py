@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.case import Case
-from harness.device.dialogue import DialogueSurface
-from harness.device.entrance import entrance
-from harness.device.outcomes import NoAnswer
+from harness.device.log_in import LogInSurface
+from harness.device.outcomes import NoAnswer, Outcome, Refused, name_of
 from harness.device.values import Value
 from harness.rig.claims import PermissionClaim
 from harness.rig.device_file import DeviceFile
-from harness.rig.device_file import DialogueSurface as DialogueSpec
+from harness.rig.device_file import LogInSurface as LogInSpec
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 
@@ -21,7 +20,7 @@ def roles(device: DeviceFile) -> Iterator[Instance]:
     for claim_id, claim in device.claims_of(PermissionClaim).items():
         for surface in claim.surfaces:
             spec = device.surfaces[surface]
-            for account in spec.accounts if isinstance(spec, DialogueSpec) else ():
+            for account in spec.accounts if isinstance(spec, LogInSpec) else ():
                 yield Instance(f"{surface}-{device.accounts[account].role}", (claim_id, surface, account))
 
 
@@ -40,11 +39,12 @@ def roles(device: DeviceFile) -> Iterator[Instance]:
 def test_role(case: Case, claim_id: str, surface: str, account: str) -> None:
     device = case.bench.rig.device
     claim = device.claims_of(PermissionClaim)[claim_id]
-    door = case.bench.dialogue(surface)
+    door = case.bench.log_in_surface(surface)
     role = device.accounts[account].role
-    allowed = [action for action in door.spec.actions if action in claim.allowed.get(role, ())]
-    denied = [action for action in door.spec.actions if action not in allowed]
-    shown = {action: door.spec.actions[action].changes for action in denied if door.spec.actions[action].changes}
+    light = light_actions(case, door)
+    allowed = [action for action in light if action in claim.allowed.get(role, ())]
+    denied = [action for action in light if action not in allowed]
+    shown = {action: door.actions[action].changes for action in denied if door.actions[action].changes}
 
     case.attack(surface, f"{role} asks for {', '.join(denied)}")
     with case.step("State before"):
@@ -53,7 +53,7 @@ def test_role(case: Case, claim_id: str, surface: str, account: str) -> None:
         session = case.value(door.log_in(account), f"log-in of {account}")
         for action in denied:
             outcome = session.do(action)
-            case.expect_refused(f"{role}: {action}", outcome, claim=claim_id)
+            case.expect_denied(f"{role}: {action}", door, outcome, claim=claim_id)
             if isinstance(outcome, NoAnswer):
                 return
         session.log_out()
@@ -65,14 +65,33 @@ def test_role(case: Case, claim_id: str, surface: str, account: str) -> None:
     with case.step(f"{role} may do what is declared"):
         session = case.value(door.log_in(account), f"log-in of {account}")
         for action in allowed:
-            case.expect_accepted(f"{role}: {action}", session.do(action), claim=claim_id)
+            outcome = session.do(action)
+            if door.actions[action].declined:
+                expect_declined(case, claim_id, door, f"{role}: {action}", outcome)
+            else:
+                case.expect_accepted(f"{role}: {action}", outcome, claim=claim_id)
         session.log_out()
 
     for action in denied:
         twin(case, claim, door, action)
 
 
-def twin(case: Case, claim: PermissionClaim, door: DialogueSurface, action: str) -> None:
+def light_actions(case: Case, door: LogInSurface) -> list[str]:
+    """Return the actions that can be carried out knowing nothing of them, and that the rig permits."""
+    permitted = {Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA} & set(case.bench.rig.file.permits)
+    return [name for name, action in door.actions.items() if action.ready and set(action.effects) <= permitted]
+
+
+def expect_declined(case: Case, claim_id: str, door: LogInSurface, title: str, outcome: Outcome[object]) -> None:
+    """What a role may do, with arguments that are refused to everybody: not for the role."""
+    held = None
+    if isinstance(outcome, Refused) and not door.ended(outcome) and door.denied(outcome) is not None:
+        held = not door.denied(outcome)
+    observed = name_of(outcome)
+    case.check(title, held=held, expected="refused, but not for the role", observed=observed, claim=claim_id)
+
+
+def twin(case: Case, claim: PermissionClaim, door: LogInSurface, action: str) -> None:
     """Have a role that may do it do the same, and see the change where there is one."""
     user = somebody(case, claim, door, action)
     if user is None:
@@ -80,10 +99,14 @@ def twin(case: Case, claim: PermissionClaim, door: DialogueSurface, action: str)
         return
     where, account = user
     with case.step(f"Twin: {account} does {action} on {where.name}"):
-        field = where.spec.actions[action].changes
+        field = where.actions[action].changes
         before = fields(case, claim, where, [field]) if field else {}
         with where.session(account) as session:
-            case.twin(f"{account}: {action}", case.value(session, f"log-in of {account}").do(action))
+            outcome = case.value(session, f"log-in of {account}").do(action)
+        if where.actions[action].declined:
+            expect_declined(case, "", where, f"{account}: {action}", outcome)
+            return
+        case.twin(f"{account}: {action}", outcome)
         if field:
             after = fields(case, claim, where, [field])
             # Without a visible change the refusal above would prove nothing about the state.
@@ -95,33 +118,31 @@ def twin(case: Case, claim: PermissionClaim, door: DialogueSurface, action: str)
             )
 
 
-def fields(case: Case, claim: PermissionClaim, door: DialogueSurface, names: Iterable[str]) -> dict[str, Value]:
+def fields(case: Case, claim: PermissionClaim, door: LogInSurface, names: Iterable[str]) -> dict[str, Value]:
     """Read fields, each with an account whose role may."""
     values: dict[str, Value] = {}
     readers: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(names):
-        user = somebody(case, claim, door, door.spec.fields[name].action)
+        user = somebody(case, claim, door, door.fields[name].action)
         if user is None:
             case.check(f"{name} can be read", held=None, expected="a role that may", observed="none declared")
             continue
         readers.setdefault((user[0].name, user[1]), []).append(name)
     for (where, account), wanted in readers.items():
-        surface = case.bench.dialogue(where)
+        surface = case.bench.log_in_surface(where)
         with surface.session(account) as session:
             inside = case.value(session, f"log-in of {account}")
             values |= {name: case.value(surface.read_in(inside, name), f"read {name}") for name in wanted}
     return values
 
 
-def somebody(
-    case: Case, claim: PermissionClaim, door: DialogueSurface, action: str
-) -> tuple[DialogueSurface, str] | None:
+def somebody(case: Case, claim: PermissionClaim, door: LogInSurface, action: str) -> tuple[LogInSurface, str] | None:
     """Return who may carry out an action, on this surface if there is anybody, else on another of the claim."""
     device = case.bench.rig.device
     for name in (door.name, *claim.surfaces):
-        where = case.bench.dialogue(name)
+        where = case.bench.log_in_surface(name)
         for account in where.accounts:
-            if action in where.spec.actions and action in claim.allowed.get(device.accounts[account].role, ()):
+            if action in where.actions and action in claim.allowed.get(device.accounts[account].role, ()):
                 return where, account
     return None
 
@@ -147,25 +168,35 @@ def somebody(
 )
 def test_before_log_in(case: Case, claim_id: str, surface: str) -> None:
     claim = case.bench.rig.device.claims_of(PermissionClaim)[claim_id]
-    door = case.bench.dialogue(surface)
-    shown = [action.changes for action in door.spec.actions.values() if action.changes]
+    door = case.bench.log_in_surface(surface)
+    light = light_actions(case, door)
+    shown = [door.actions[action].changes for action in light if door.actions[action].changes]
 
-    case.attack(surface, "actions at the log-in prompt")
+    case.attack(surface, "actions before log-in")
     before = fields(case, claim, door, shown)
-    with case.step("Each action at the log-in prompt"), entrance(door) as prompt:
-        for action, spec in door.spec.actions.items():
-            outcome = prompt.say(spec.send.format(*spec.args), operation=f"{action} before log-in")
-            case.expect_refused(f"{action} before log-in", outcome, claim=claim_id)
+    with case.step("Each action before log-in"), door.entrance() as prompt:
+        for action in light:
+            outcome = prompt.do(action)
+            if isinstance(outcome, Refused) and door.ended(outcome) is False:
+                observed = name_of(outcome)
+                expected = "refused for want of a log-in"
+                case.check(f"{action} before log-in", held=False, expected=expected, observed=observed, claim=claim_id)
+            else:
+                case.expect_refused(f"{action} before log-in", outcome, claim=claim_id)
             if isinstance(outcome, NoAnswer):
                 return
     after = fields(case, claim, door, shown)
     for field, value in before.items():
         case.unchanged(f"{field} after the actions before log-in", before=value, after=after[field])
-    with case.step("After log-in the same lines work"):
-        users = {action: somebody(case, claim, door, action) for action in door.spec.actions}
+    with case.step("After log-in the same works"):
+        users = {action: somebody(case, claim, door, action) for action in light}
         for account in door.accounts:
             mine = [action for action, user in users.items() if user and (user[0].name, user[1]) == (surface, account)]
             with door.session(account) as session:
                 inside = case.value(session, f"log-in of {account}")
                 for action in mine:
-                    case.twin(f"{action} by {account} after log-in", inside.do(action))
+                    title, outcome = f"{action} by {account} after log-in", inside.do(action)
+                    if door.actions[action].declined:
+                        expect_declined(case, "", door, title, outcome)
+                    else:
+                        case.twin(title, outcome)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.case import Case
-from harness.device.entrance import entrance
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
 from harness.rig.claims import AvailabilityClaim
 from harness.rig.device_file import DeviceFile, DialogueSurface
@@ -52,7 +51,7 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
     door = case.bench.dialogue(surface)
 
     case.attack(surface, "malformed input at the log-in prompt")
-    with entrance(door) as prompt:
+    with door.entrance() as prompt:
         for what, data in INPUTS.items():
             if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
                 return

@@ -5,10 +5,9 @@ from __future__ import annotations
 from secrets import randbelow
 
 from harness.case import Case
-from harness.device.entrance import entrance
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
 from harness.rig.claims import AccountClaim
-from harness.rig.device_file import DeviceFile
+from harness.rig.device_file import DeviceFile, DialogueSurface
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 
 CLAIM = "BASE-DEBUG-SHUT"
@@ -62,9 +61,9 @@ CONTROL = (b"\x03", b"\x04", b"\x1a", b"\x1c", b"\x1b", b"\x1d", b"~.", b"\x1b[A
 
 
 def log_ins(device: DeviceFile) -> list[Instance]:
-    """Every surface that accounts log in to."""
-    claims = device.claims_of(AccountClaim).values()
-    return [Instance(surface, (surface,)) for surface in dict.fromkeys(s for claim in claims for s in claim.surfaces)]
+    """Every dialogue that accounts log in to."""
+    surfaces = dict.fromkeys(s for claim in device.claims_of(AccountClaim).values() for s in claim.surfaces)
+    return [Instance(name, (name,)) for name in surfaces if isinstance(device.surfaces[name], DialogueSurface)]
 
 
 @testcase(
@@ -82,7 +81,7 @@ def test_no_shell_before_log_in(case: Case, surface: str) -> None:
     marker = Marker()
 
     case.attack(surface, "shell input at the log-in prompt")
-    with entrance(door) as prompt:
+    with door.entrance() as prompt:
         for line in marker.lines():
             if not _no_shell(case, marker, f"{line!r} as user name", prompt.say(line, operation="shell line")):
                 return

@@ -1,0 +1,346 @@
+"""An HTTP management interface as a surface: log-in, actions, log-out, all of it as the device file describes it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+from harness.device.answer import Answer
+from harness.device.http_exchange import HttpExchange, HttpRefused
+from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
+from harness.device.outcomes import Accepted, NoAnswer, Outcome
+from harness.device.surface import Wiring
+from harness.errors import BenchFault, UsageError
+from harness.links.http import HttpConnection, HttpRequest, HttpSilence, Trust
+from harness.links.tls import TlsIdentityMismatch
+from harness.rig import device_file as spec_of
+from harness.rig.http_surface import HttpRequestSpec, Scalar
+
+__all__ = ["HttpEntrance", "HttpSession", "HttpSurface"]
+
+KEPT = 5.0
+"""Seconds a connection is used again after its last answer; older ones the device may be about to close."""
+
+
+class HttpSession(Session):
+    """One logged-in session. Made by `HttpSurface.log_in`; close it with `log_out` or `drop`."""
+
+    def __init__(self, surface: HttpSurface, account: str, token: str, connection: HttpConnection) -> None:
+        self.surface = surface
+        self.account = account
+        self.token = token
+        self._connection: HttpConnection | None = connection
+        self._used = time.monotonic()
+
+    def do(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Carry out a declared action (`Session.do`)."""
+        request = self.request(action, *args, octets=octets, **named)
+        return self.send(request, action=action)
+
+    def request(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> HttpRequest:
+        """Return the request of an action without sending it, to change it and give it to `send`."""
+        return self.surface.request(action, *args, octets=octets, session=self, values=named)
+
+    def send(
+        self,
+        request: HttpRequest,
+        *,
+        action: str = "",
+        first: int | None = None,
+        pace: float | None = None,
+        within: float | None = None,
+    ) -> Outcome[Answer]:
+        """Send any request as `HttpSurface.send`, on the session's connection."""
+        connection = self._connected()
+        if isinstance(connection, NoAnswer):
+            self.surface.observe(action or "request", connection)
+            return connection
+        outcome = self.surface.send_on(connection, request, action=action, first=first, pace=pace, within=within)
+        self._used = time.monotonic()
+        return outcome
+
+    def unknown(self) -> Outcome[object]:
+        """Send the declared request that must be refused."""
+        return self.send(self.surface.fill(self.surface.spec.unknown_request, session=self), action="unknown request")
+
+    def log_out(self) -> Outcome[None]:
+        """End the session in the declared way."""
+        said = self.send(self.surface.fill(self.surface.spec.login.log_out, session=self), action="log out")
+        self.drop()
+        return Accepted(None, sent=said.sent, received=said.received) if isinstance(said, Accepted) else said
+
+    def drop(self) -> None:
+        """Close the connection; the token stays as it is."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def wait_logged_off(self, *, timeout: float) -> LoggedOff | None:
+        """Over HTTP nothing is said by itself.
+
+        Raises:
+            UsageError: always; ask `over` when the time has passed.
+        """
+        raise UsageError(f"{self.surface.name} does not announce a log-off", hint="see announces_log_off")
+
+    def over(self, *, within: float) -> bool:
+        """Read the uptime and say whether it was refused because nobody is logged in."""
+        action = self.surface.fields["uptime"].action
+        outcome = self.send(self.request(action), action=action, within=within)
+        return isinstance(outcome, HttpRefused) and outcome.kind == "over"
+
+    def _connected(self) -> HttpConnection | NoAnswer:
+        kept = self._connection
+        if kept is not None and kept.reusable and time.monotonic() - self._used < KEPT:
+            return kept
+        self.drop()
+        made = self.surface.connect()
+        if not isinstance(made, NoAnswer):
+            self._connection = made
+        return made
+
+
+class HttpSurface(LogInSurface):
+    """An HTTP management interface as the device file describes it."""
+
+    announces_log_off = False
+
+    def __init__(
+        self, name: str, wiring: Wiring, *, spec: spec_of.HttpSurface, accounts: Mapping[str, spec_of.Account]
+    ) -> None:
+        super().__init__(name, wiring, spec=spec, accounts=accounts)
+        self.spec = spec
+        self._exchange = HttpExchange(spec, wiring)
+
+    # Log-in
+
+    def log_in(self, account: str, password: str | None = None) -> Outcome[HttpSession]:
+        """Log in; without `password` with the declared one. Refused says `refused`, `locked` or `full`."""
+        return self.try_log_in(account, self.accounts[account].password if password is None else password)
+
+    def try_log_in(self, user: str, password: str) -> Outcome[HttpSession]:
+        """Log in with any user name and password, on a connection of its own."""
+        connection = self.connect()
+        if isinstance(connection, NoAnswer):
+            self._seen(f"log in {user}", connection)
+            return connection
+        outcome = self.log_in_on(connection, user, password)
+        if not isinstance(outcome, Accepted):
+            connection.close()
+        return outcome
+
+    def log_in_on(self, connection: HttpConnection, user: str, password: str) -> Outcome[HttpSession]:
+        """Try to log in on an open connection, which stays open whatever comes of it."""
+        got = self._exchange.log_in(connection, user, password)
+        outcome: Outcome[HttpSession]
+        if not isinstance(got, Accepted):
+            outcome = got
+        else:
+            self.wiring.hide(got.value)
+            session = HttpSession(self, user, got.value, connection)
+            outcome = Accepted(session, sent=got.sent, received=got.received)
+        self._seen(f"log in {user}", outcome)
+        return outcome
+
+    def enter(self) -> HttpEntrance:
+        """Stand before the log-in."""
+        return HttpEntrance(self)
+
+    # Requests
+
+    def do(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Carry out a declared action without being logged in, as `setup` is."""
+        return self.send(self.request(action, *args, octets=octets, values=named), action=action)
+
+    def request(
+        self,
+        action: str,
+        *args: Scalar,
+        octets: bytes | None = None,
+        session: HttpSession | None = None,
+        values: Mapping[str, Scalar] | None = None,
+    ) -> HttpRequest:
+        """Return the request of a declared action; `values` are arguments by name. Carries the session's token.
+
+        Raises:
+            UsageError: no such action, an argument too many or too few, or bytes where none go.
+        """
+        spec = self.spec.actions.get(action)
+        if spec is None:
+            raise UsageError(f"surface {self.name} declares no action {action!r}", hint="add it to the device file")
+        known = [*spec.args, *sorted(spec.named() - set(spec.args))]
+        named = dict(values or {})
+        wrong = [name for name in named if name not in known]
+        if wrong or len(args) > len(spec.args):
+            raise UsageError(f"action {action} of {self.name} takes {', '.join(known) or 'no arguments'}")
+        filled = {**spec.args, **dict(zip(spec.args, args, strict=False)), **named}
+        missing = spec.named() - set(filled)
+        if missing:
+            raise UsageError(f"action {action} of {self.name} needs {', '.join(sorted(missing))}")
+        if octets is not None and spec.octets is None:
+            raise UsageError(f"action {action} of {self.name} has no body of bytes", hint="declare `octets`")
+        return self.fill(spec, filled, octets=octets, session=session)
+
+    def fill(
+        self,
+        spec: HttpRequestSpec,
+        values: Mapping[str, Scalar] | None = None,
+        *,
+        octets: bytes | None = None,
+        session: HttpSession | None = None,
+    ) -> HttpRequest:
+        """Return a declared request filled in."""
+        given = dict(values or {})
+        if session is not None:
+            given |= {"account": session.account, "token": session.token}
+        return self._exchange.filled(spec, given, octets=octets, carried=session is not None)
+
+    def send(
+        self,
+        request: HttpRequest,
+        *,
+        action: str = "",
+        first: int | None = None,
+        pace: float | None = None,
+        within: float | None = None,
+    ) -> Outcome[Answer]:
+        """Send any request on a connection of its own and judge the answer.
+
+        Args:
+            request: as it goes out.
+            action: declared action whose rows and time are looked for in the answer; else only a name for the record.
+            first: send only so many bytes of the body, then wait for what the device says to that.
+            pace: bytes of the body a second.
+            within: seconds until the first byte of the answer.
+        """
+        connection = self.connect()
+        if isinstance(connection, NoAnswer):
+            self._seen(action or "request", connection)
+            return connection
+        try:
+            return self.send_on(connection, request, action=action, first=first, pace=pace, within=within)
+        finally:
+            connection.close()
+
+    def send_on(
+        self,
+        connection: HttpConnection,
+        request: HttpRequest,
+        *,
+        action: str = "",
+        first: int | None = None,
+        pace: float | None = None,
+        within: float | None = None,
+    ) -> Outcome[Answer]:
+        """Send any request on an open connection, as `send`."""
+        spec = self.spec.actions.get(action)
+        time_limit = within or (spec.within if spec else None) or self.wiring.answer_within
+        got = self._exchange.ask(connection, request, within=time_limit, first=first, pace=pace)
+        outcome = self._exchange.judge(got, spec) if isinstance(got, Accepted) else got
+        self._seen(action or "request", outcome)
+        return outcome
+
+    def cut(self, request: HttpRequest, *, first: int, action: str = "") -> Outcome[int]:
+        """Send head and `first` bytes of the body, then cut the connection; accepted with what the device took."""
+        connection = self.connect()
+        outcome: Outcome[int]
+        if isinstance(connection, NoAnswer):
+            outcome = connection
+        else:
+            sent = connection.upload(request, timeout=self._exchange.upload_time(request), first=first)
+            connection.close()
+            outcome = Accepted(sent, sent=self._exchange.shown(request))
+        self._seen(f"{action or 'request'}, cut after {first} bytes", outcome)
+        return outcome
+
+    def connect(self) -> HttpConnection | NoAnswer:
+        """Open a connection, for bytes that are no request; close it.
+
+        Raises:
+            BenchFault: another certificate is shown than the pinned one.
+        """
+        made = self.wiring.http(self.spec.link).connect()
+        if isinstance(made, TlsIdentityMismatch):
+            raise BenchFault(
+                f"link {self.spec.link!r}: the certificate is not the pinned one, but {made.seen}",
+                hint="compare with links.….fingerprint in the rig file; another device may be answering",
+            )
+        return NoAnswer(made.reason) if isinstance(made, HttpSilence) else made
+
+    # The server's certificate
+
+    def certificate(self) -> Outcome[str]:
+        """Return the SHA-256 of the certificate that is shown now, whatever it is."""
+        made = self.wiring.http(self.spec.link).connect(any_certificate=True)
+        outcome: Outcome[str]
+        if isinstance(made, HttpConnection):
+            outcome = Accepted(made.fingerprint)
+            made.close()
+        else:
+            outcome = NoAnswer(made.reason if isinstance(made, HttpSilence) else "another certificate")
+        self._seen("read the certificate", outcome)
+        return outcome
+
+    def trust(self, fingerprint: str) -> None:
+        """Pin another certificate until the next baseline: a device that was reset has made itself a new key."""
+        self.wiring.http(self.spec.link).trust = Trust(fingerprint=fingerprint)
+
+    # What every log-in surface does
+
+    def words(self, outcome: Outcome[object]) -> bytes:
+        """Return the answer without its date."""
+        return re.sub(rb"(?im)^date:[^\r\n]*\r?\n", b"", outcome.received)
+
+    def denied(self, outcome: Outcome[object]) -> bool | None:
+        """Say whether a refusal is one for the role."""
+        return isinstance(outcome, HttpRefused) and outcome.kind == "denied"
+
+    def ended(self, outcome: Outcome[object]) -> bool | None:
+        """Say whether a refusal is one for want of a log-in."""
+        return isinstance(outcome, HttpRefused) and outcome.kind == "over"
+
+
+class HttpEntrance(Entrance):
+    """Stands before the log-in. Each attempt on the same connection as long as the device keeps it open."""
+
+    def __init__(self, surface: HttpSurface) -> None:
+        self.surface = surface
+        self._connection: HttpConnection | None = None
+
+    def attempt(self, user: str, password: str | None = None) -> Outcome[HttpSession]:
+        """Try to log in; without `password` with the declared one of the account `user`."""
+        secret = self.surface.accounts[user].password if password is None else password
+        connection = self._open()
+        if isinstance(connection, NoAnswer):
+            self.surface.observe(f"log in {user}", connection)
+            return connection
+        outcome = self.surface.log_in_on(connection, user, secret)
+        if isinstance(outcome, Accepted):
+            # The connection belongs to the session now, and goes with it.
+            self._connection = None
+        return outcome
+
+    def do(self, action: str) -> Outcome[Answer]:
+        """Ask for a declared action without having logged in."""
+        connection = self._open()
+        if isinstance(connection, NoAnswer):
+            self.surface.observe(f"{action} before log-in", connection)
+            return connection
+        return self.surface.send_on(connection, self.surface.request(action), action=action)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> HttpConnection | NoAnswer:
+        if self._connection is not None and not self._connection.reusable:
+            self.close()
+        if self._connection is None:
+            made = self.surface.connect()
+            if isinstance(made, NoAnswer):
+                return made
+            self._connection = made
+        return self._connection

@@ -1,0 +1,135 @@
+"""Templates filled for a request, and values taken out of an answer, whatever a hostile device has put into it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from harness.rig.http_surface import HttpPattern, Scalar
+
+__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "matches", "parse", "rows"]
+
+_HOLE = re.compile(r"\{(\w+)\}")
+_NOTHING = object()
+
+
+def fill(template: Any, values: Mapping[str, Scalar]) -> Any:
+    """Return a template with its `{NAME}` filled in; a text that is one of them alone becomes the value itself."""
+    if isinstance(template, str):
+        alone = _HOLE.fullmatch(template)
+        if alone and alone[1] in values:
+            return values[alone[1]]
+        return _HOLE.sub(lambda hole: str(values.get(hole[1], hole[0])), template)
+    if isinstance(template, Mapping):
+        return {str(fill(name, values)): fill(value, values) for name, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [fill(value, values) for value in template]
+    return template
+
+
+def fill_path(template: str, values: Mapping[str, Scalar]) -> bytes:
+    """Return a path with its `{NAME}` filled in, percent-encoded so that an argument stays one part of it."""
+    return _HOLE.sub(
+        lambda hole: quote(str(values[hole[1]]), safe="", errors="surrogateescape") if hole[1] in values else hole[0],
+        template,
+    ).encode("utf-8", errors="surrogateescape")
+
+
+def encoded(body: Any) -> bytes:
+    """Return a JSON body in UTF-8; what has no UTF-8 is written as an escape."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body).encode()
+
+
+def parse(body: bytes) -> Any:
+    """Return a JSON body as Python values; `None` when it is none, is ambiguous or is too deep."""
+    try:
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def flat(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return the scalars of parsed JSON in order, each with the names that lead to it, joined by slashes.
+
+    The elements of a list have the list's name; its length is there under the name with `/#`.
+    """
+    found: list[tuple[str, str]] = []
+    left: list[tuple[str, Any]] = [("", value)]
+    while left:
+        name, item = left.pop()
+        if isinstance(item, dict):
+            left += [(f"{name}/{key}" if name else key, inner) for key, inner in reversed(item.items())]
+        elif isinstance(item, list):
+            found.append((f"{name}/#", str(len(item))))
+            left += [(name, inner) for inner in reversed(item)]
+        else:
+            found.append((name, _text(item)))
+    return tuple(found)
+
+
+def at(value: Any, name: str) -> Any:
+    """Return the value that the names joined by slashes lead to, through objects only; a mark of its own if none."""
+    for part in name.split("/") if name else ():
+        if not isinstance(value, dict) or part not in value:
+            return _NOTHING
+        value = value[part]
+    return value
+
+
+def at_text(value: Any, name: str) -> str | None:
+    """Return the scalar that the names lead to, as text; `None` when there is none."""
+    found = at(value, name)
+    return _text(found) if isinstance(found, str | int | float) else None
+
+
+def rows(value: Any, name: str, columns: Mapping[str, str]) -> tuple[dict[str, str], ...] | None:
+    """Return the elements of a list as rows; `None` when there is no such list or an element lacks a column.
+
+    Elements that are no objects have one value, without a name.
+    """
+    items = at(value, name)
+    if not isinstance(items, list):
+        return None
+    found = []
+    for item in items:
+        cells = {column: at(item, inner) for column, inner in columns.items()}
+        if any(cell is _NOTHING or isinstance(cell, dict | list) for cell in cells.values()):
+            return None
+        found.append({column: _text(cell) for column, cell in cells.items()})
+    return tuple(found)
+
+
+def matches(pattern: HttpPattern, status: int, body: bytes) -> bool:
+    """Return whether an answer is as declared."""
+    if status not in pattern.status:
+        return False
+    if pattern.body and not re.search(pattern.body.encode(), body):
+        return False
+    if not pattern.values:
+        return True
+    value = parse(body)
+    return all(
+        isinstance(found := at(value, name), str | int | float | bool) and re.fullmatch(regex, _text(found))
+        for name, regex in pattern.values.items()
+    )
+
+
+def _text(scalar: Any) -> str:
+    return scalar if isinstance(scalar, str) else json.dumps(scalar)
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,86 @@
+"""The update bundles of a rig: `index.json` in the folder the rig file names says what is in each and what must come of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from harness.errors import UsageError
+from harness.rig.claim_base import Strict
+from harness.rig.loading import Rig
+
+__all__ = ["Bundle", "load_bundles"]
+
+Expected = Literal["installed", "refused", "rolled-back"]
+
+
+class _Entry(Strict):
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expect: Expected
+    detail: str = ""
+
+
+_INDEX = TypeAdapter(dict[str, _Entry])
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One bundle: its file, the version it says it has, and what must come of it.
+
+    `expect` is `installed`, `refused` (then `detail` is a key of the update claim's `refusals`) or `rolled-back`: it is
+    installed and started, and the device comes back with the version it had.
+    """
+
+    name: str
+    path: Path
+    version: str
+    sha256: str
+    expect: Expected
+    detail: str = ""
+
+    def read(self) -> bytes:
+        """Return the bundle.
+
+        Raises:
+            UsageError: the file is missing, or is not the one of the index.
+        """
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"bundle {self.name!r}: {error.strerror}", where=str(self.path)) from error
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise UsageError(
+                f"bundle {self.name!r} is not the one of the index", where=str(self.path), hint="build the bundles anew"
+            )
+        return data
+
+
+def load_bundles(rig: Rig) -> dict[str, Bundle]:
+    """Return the bundles of a rig by name.
+
+    Raises:
+        UsageError: the rig has none, or the index cannot be read.
+    """
+    if rig.file.bundles is None:
+        raise UsageError("this rig has no update bundles", where=str(rig.path), hint="add bundles: FOLDER")
+    folder = rig.resolve(rig.file.bundles)
+    index = folder / "index.json"
+    try:
+        entries = _INDEX.validate_json(index.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"no index of bundles: {error.strerror}", where=str(index), hint="build the bundles"
+        ) from error
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise UsageError(f"not an index of bundles: {error}", where=str(index)) from error
+    return {
+        name: Bundle(name, folder / entry.file, entry.version, entry.sha256, entry.expect, entry.detail)
+        for name, entry in entries.items()
+    }

@@ -1,0 +1,165 @@
+"""Claims about what happens to a device and its data from first use to end of life."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from harness.rig.claim_base import ClaimBase, Strict
+
+__all__ = [
+    "BackupClaim",
+    "BackupPart",
+    "EndOfLifeClaim",
+    "FirstUseClaim",
+    "PatientClaim",
+    "RestoreClaim",
+    "UpdateClaim",
+]
+
+Kept = Literal["configuration", "users", "patients", "therapy", "audit"]
+
+
+class PatientClaim(ClaimBase):
+    """Patient data: who may see and change it, what is kept of it, and where it must not turn up.
+
+    The operations are `patient-list`, `patient-add` and `patient-remove` of the surface.
+    """
+
+    type: Literal["patients"] = "patients"
+    surface: str
+    readers: tuple[str, ...] = Field(description="Roles that may read it, all of them")
+    editors: tuple[str, ...] = Field(description="Roles that may change it, all of them")
+    sample: dict[Literal["id", "name", "ward", "note"], str] = Field(
+        description="A patient; `{canary}` becomes letters and digits drawn for the testcase"
+    )
+    longest: dict[Literal["id", "name", "ward", "note"], int] = Field(description="Characters kept of each")
+    most: int = Field(ge=1, description="Patients")
+    absent_from: tuple[Literal["equipment", "audit", "backup", "console", "storage"], ...] = Field(
+        description="Where no patient data may be found in clear"
+    )
+
+
+class BackupPart(Strict):
+    """One part of a backup file. Its length is fixed, or a number in an earlier part."""
+
+    name: str
+    size: int | None = Field(default=None, ge=1, description="Bytes")
+    size_in: str = Field(default="", description="Earlier part that holds its length, big-endian")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> BackupPart:
+        if (self.size is None) == (not self.size_in):
+            raise ValueError(f"part {self.name!r}: give either `size` or `size_in`")
+        return self
+
+
+class BackupClaim(ClaimBase):
+    """A backup holds what is claimed, encrypted under a passphrase. The operation is `backup`."""
+
+    type: Literal["backup"] = "backup"
+    surface: str
+    roles: tuple[str, ...] = Field(description="Roles that may make one, all of them")
+    passphrase: str = Field(description="One that is accepted")
+    refused_passphrases: dict[str, str] = Field(default={}, description="What is wrong with it → example")
+    holds: tuple[Kept, ...]
+    lacks: tuple[str, ...] = Field(default=(), description="Regular expressions of what must not stand in it in clear")
+    layout: tuple[BackupPart, ...] = Field(description="The file from its first byte to its last")
+    header: str = Field(default="", description="Part that is a JSON object in clear")
+    header_values: dict[Literal["family", "version", "serial"], str] = Field(
+        default={}, description="What it says → name of the value in the header"
+    )
+    version_parts: dict[str, int] = Field(default={}, description="Part → whole number that is the format's version")
+    within: float = Field(gt=0, description="Seconds until it is made")
+
+    @model_validator(mode="after")
+    def _parts(self) -> BackupClaim:
+        seen: set[str] = set()
+        for part in self.layout:
+            if part.name in seen:
+                raise ValueError(f"layout: two parts are named {part.name!r}")
+            if part.size_in and part.size_in not in seen:
+                raise ValueError(f"layout: {part.name}: no earlier part {part.size_in!r}")
+            seen.add(part.name)
+        unknown = {self.header, *self.version_parts} - seen - {""}
+        if unknown:
+            raise ValueError(f"no part named {', '.join(sorted(unknown))}")
+        return self
+
+
+class RestoreClaim(ClaimBase):
+    """What is restored is whole, authentic and of this family; a refused restore changes nothing.
+
+    The operation is `restore`.
+    """
+
+    type: Literal["restore"] = "restore"
+    surface: str
+    roles: tuple[str, ...] = Field(description="Roles that may restore, all of them")
+    backup: str = Field(description="Id of the claim about backups")
+    refusals: dict[Literal["format", "family", "version", "damaged"], str] = Field(
+        description="What is wrong with the file → regular expression of the refusal's reason"
+    )
+    other_unit: bool = Field(default=False, description="A backup of another unit of the family is accepted")
+    ends_sessions: bool = Field(default=False, description="Every session is over after it")
+    atomic: bool = Field(default=True, description="A power cut leaves the old state or the new one")
+    within: float = Field(gt=0, description="Seconds")
+
+
+class UpdateClaim(ClaimBase):
+    """Only newer software of the maker, for this device, is installed; what fails to start is rolled back.
+
+    The operations are `update-upload`, `update-url`, `update-status` and `reboot`. The bundles of the rig
+    (`bundles:` of the rig file) say by name what must come of each.
+    """
+
+    type: Literal["update"] = "update"
+    surface: str
+    roles: tuple[str, ...] = Field(description="Roles that may update, all of them")
+    ways: tuple[Literal["upload", "url"], ...]
+    states: dict[Literal["idle", "receiving", "verifying", "writing", "ready", "refused", "trying", "failed"], str] = (
+        Field(description="State → the device's word for it, in the answer of `update-status`")
+    )
+    refusals: dict[Literal["signature", "compatible", "version", "damaged", "transfer"], str] = Field(
+        description="Why → regular expression of the detail"
+    )
+    console: str = Field(default="", description="Link on which the states are shown")
+    console_line: str = Field(default="", description="Regular expression with groups `state` and `detail`")
+    within: dict[Literal["receiving", "verifying", "writing", "restart", "trying", "rollback"], float] = Field(
+        description="Seconds each stage may take"
+    )
+    stall: float | None = Field(default=None, gt=0, description="Seconds without data until a transfer is given up")
+    tries: int = Field(default=1, ge=1, description="Starts of a new version before the old one comes back")
+    newer_only: bool = Field(default=True, description="An older or the same version is refused")
+    keeps: tuple[Kept, ...] = Field(description="What outlives an update")
+
+
+class FirstUseClaim(ClaimBase):
+    """Before it is set up the device lets nobody in; setting up needs the code on its label, once.
+
+    The operation is `setup`; the code is that of the rig file's item.
+    """
+
+    type: Literal["first-use"] = "first-use"
+    surface: str
+    account: str = Field(description="Account that setting up makes")
+    role: str
+    closed: tuple[str, ...] = Field(description="Surfaces that refuse every log-in before")
+    console: str = Field(default="", description="Link that shows the banner")
+    banner: str = Field(default="", description="Regular expression that the console shows before")
+    wrong_codes: int = Field(ge=1, description="The wrong code that starts the delay")
+    delay: float = Field(gt=0, description="Seconds")
+    tolerance: float = Field(ge=0, description="Seconds")
+
+
+class EndOfLifeClaim(ClaimBase):
+    """A factory reset erases all that was ever entered, and the unit's keys. The operation is `factory-reset`."""
+
+    type: Literal["end-of-life"] = "end-of-life"
+    surface: str
+    roles: tuple[str, ...] = Field(description="Roles that may do it, all of them")
+    confirm: str = Field(description="What has to be said; `{serial}` is the unit's serial number")
+    erases: tuple[Kept, ...]
+    keys: tuple[str, ...] = Field(default=(), description="Links whose server key is another one afterwards")
+    within: float = Field(gt=0, description="Seconds until the device is in first use")

@@ -1,0 +1,148 @@
+"""The HTTP surface of a device file: requests, what their answers mean, and how a log-in is carried on.
+
+Templates: `{NAME}` in path, header and body is filled from the arguments of an action, and from `{account}`, `{token}`
+and `{serial}`; in the log-in from `{account}` and `{password}`. A text of the body that is nothing but `{NAME}` becomes
+the argument itself, a number where it is one. In a path an argument is percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.rig.claim_base import Strict
+from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
+
+__all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface", "Scalar", "holes"]
+
+Scalar = str | int | float | bool
+
+GIVEN = frozenset({"account", "token", "serial"})
+"""Names a template may use without an argument: who is logged in, and the unit's serial number."""
+
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
+def holes(template: Any) -> set[str]:
+    """Return the names in braces in a template, in all its texts."""
+    if isinstance(template, str):
+        return set(_HOLE.findall(template))
+    if isinstance(template, Mapping):
+        return set().union(*(holes(part) for pair in template.items() for part in pair))
+    if isinstance(template, list | tuple):
+        return set().union(*(holes(part) for part in template))
+    return set()
+
+
+class HttpPattern(Strict):
+    """What an answer looks like: one of these statuses, and everything else that is given here."""
+
+    status: tuple[int, ...]
+    values: dict[str, str] = Field(
+        default={}, description="Name of a value of the answer → regular expression of the whole value"
+    )
+    body: str = Field(default="", description="Regular expression that is found in the body")
+
+
+class HttpRequestSpec(Strict):
+    """A request: method, path with its query, headers, and a JSON body."""
+
+    method: str = Field(pattern=r"^[A-Z]+$")
+    path: str
+    headers: dict[str, str] = Field(default={})
+    body: Any = Field(default=None, description="Template of a JSON body; no body when left out")
+
+    def named(self) -> set[str]:
+        """Return the names the request needs, but for the given ones."""
+        return (holes(self.path) | holes(self.headers) | holes(self.body)) - GIVEN
+
+
+class HttpAction(ActionBase, HttpRequestSpec):
+    """One request. `args` gives arguments a testcase may use without harm, by name."""
+
+    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, by name")
+    octets: str | None = Field(default=None, description="The body is bytes, given by the testcase; harmless ones")
+    rows: str = Field(default="", description="Name of the list in the answer whose elements are rows")
+    columns: dict[str, str] = Field(default={}, description="Column of a row → name of the value in the element")
+    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything it needs is declared."""
+        return self.named() <= set(self.args)
+
+
+class HttpLogin(HttpRequestSpec):
+    """How to log in: the request, its answers, and what later requests carry."""
+
+    accepted_when: HttpPattern
+    refused_when: HttpPattern
+    locked_when: HttpPattern
+    full_when: HttpPattern | None = Field(default=None, description="Too many sessions")
+    token: str = Field(default="", description="Name of the value of the answer that is the token")
+    cookie: str = Field(default="", description="Name of the cookie that is the token, instead")
+    carried: dict[str, str] = Field(description="Headers of later requests; `{token}` is filled in")
+    log_out: HttpRequestSpec
+
+    @model_validator(mode="after")
+    def _one_token(self) -> HttpLogin:
+        if bool(self.token) == bool(self.cookie):
+            raise ValueError("give either `token` or `cookie`")
+        return self
+
+
+class HttpSurface(LogInSurface):
+    """An HTTP management interface. What is accepted, refused or neither is told by status and content."""
+
+    type: Literal["http"] = "http"
+    link: str = Field(description="an `https` link")
+    accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
+    login: HttpLogin
+    accepted_when: HttpPattern
+    refused_when: HttpPattern
+    denied_when: HttpPattern = Field(description="Refused for the role; among the refusals")
+    over_when: HttpPattern = Field(description="Refused because nobody is logged in; among the refusals")
+    reason: str = Field(default="", description="Name of the value of a refusal that says why")
+    actions: dict[str, HttpAction]
+    unknown_request: HttpRequestSpec = Field(description="A request the device must refuse; part of the proof of life")
+    fields: dict[str, FieldCodec]
+
+    @field_validator("actions")
+    @classmethod
+    def _whole_operations(cls, actions: dict[str, HttpAction]) -> dict[str, HttpAction]:
+        for name, action in actions.items():
+            missing = set(OPERATIONS.get(name, ())) - set(action.args) - action.named()
+            if missing:
+                raise ValueError(f"action {name}: the operation has {', '.join(sorted(missing))}; use it in braces")
+            if bool(action.columns) != bool(action.rows):
+                raise ValueError(f"action {name}: `rows` and `columns` go together")
+        return actions
+
+
+OPERATIONS: Mapping[str, tuple[str, ...]] = {
+    "version": (),
+    "user-list": (),
+    "user-add": ("user", "role", "password"),
+    "user-remove": ("user",),
+    "user-set-role": ("user", "role"),
+    "user-set-password": ("user", "password"),
+    "unlock": ("user",),
+    "own-password": ("old", "new"),
+    "patient-list": (),
+    "patient-add": ("id", "name", "ward", "note"),
+    "patient-remove": ("id",),
+    "backup": ("passphrase",),
+    "restore": ("passphrase",),
+    "equipment-list": (),
+    "equipment-read": ("name",),
+    "update-upload": ("name",),
+    "update-url": ("url",),
+    "update-status": (),
+    "reboot": (),
+    "factory-reset": ("confirm",),
+    "setup": ("code", "password"),
+}
+"""Actions testcases ask for by these names, with these arguments, whatever the make."""

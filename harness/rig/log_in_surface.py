@@ -1,0 +1,43 @@
+"""What the surfaces of a device file have in common on which people log in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from harness.rig.claim_base import Strict
+
+__all__ = ["ActionBase", "FieldCodec", "LogInSurface"]
+
+
+class FieldCodec(Strict):
+    """Where a field of the device stands in an answer: the name of the value, then a scale."""
+
+    action: str
+    name: str = Field(description="Name of the value: of the `name: value` line, or in the JSON answer")
+    scale: float | None = Field(default=None, description="Makes a number of it and multiplies")
+
+
+class ActionBase(Strict):
+    """What every action declares, whatever kind of surface carries it out."""
+
+    effects: tuple[str, ...] = Field(default=(), description="none when empty; else accounts, configuration, data …")
+    changes: str = Field(default="", description="Field of the surface that shows what `args` changed")
+    declined: bool = Field(
+        default=False, description="With `args` the device refuses it to everybody, to who may for another reason"
+    )
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything it needs is declared, so that a testcase may carry it out knowing nothing of it."""
+        return True
+
+
+class LogInSurface(Strict):
+    """A surface on which people log in and carry out actions."""
+
+    link: str
+    accounts: tuple[str, ...]
+    actions: Mapping[str, ActionBase]
+    fields: Mapping[str, FieldCodec]
