@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accounts import Attempt, LogIn
+from backup import Backups
 from equipment import equipment_resources
 from http_message import (
     Answer,
@@ -66,6 +67,7 @@ class Api:
             ("POST", "/api/logout"): Resource(do=self._log_out),
             **resources(application),
             **equipment_resources(application),
+            **Backups(application).resources(),
         }
 
     # -- requests ---------------------------------------------------------------------------------------------
