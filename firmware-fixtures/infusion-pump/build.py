@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from building import image, packages, programs, rootfs
+from building import bundles, delivery, image, packages, programs, rauc, rootfs
 from building.tools import BuildError, progress, run
 
 FIXTURE = Path(__file__).resolve().parent
@@ -27,7 +27,7 @@ LOCK = FIXTURE / "packages.lock"
 U_BOOT = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 HOST_PACKAGES = (
     "qemu-system-arm", "u-boot-qemu", "gcc-12-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "libc6-dev-arm64-cross",
-    "e2fsprogs",
+    "e2fsprogs", "rauc", "squashfs-tools",
 )  # fmt: skip
 """Host packages whose versions decide the bytes of the image (or how it runs)."""
 FLASHES = {"flash-hardened.img": -2, "flash-bootloader-prompt.img": 2}
@@ -103,15 +103,19 @@ def _build(work: Path, out: Path, locked: list[packages.Package], store: Path) -
     programs.unpack_sysroot(locked, store=store, sysroot=sysroot)
     programs.build_programs(FIXTURE / "src", sysroot=sysroot, out=built)
     programs.build_dropbear(locked, store=store, options=FIXTURE / "dropbear/localoptions.h", cache=out, out=built)
+    rauc.build_rauc(locked, store=store, sysroot=sysroot, cache=out, out=built)
     initrd, slot, data = work / "initrd", work / "slot.ext4", work / "data.ext4"
     rootfs.build_initrd(sysroot, init=FIXTURE / "boot/init", tree=work / "initrd-tree", out=initrd)
-    rootfs.build_root(sysroot, fixture=FIXTURE, programs=built, initrd=initrd, tree=tree)
+    empty = work / "empty.ext4"
+    image.build_empty_data(work / "empty-tree", empty)
+    rootfs.build_root(sysroot, fixture=FIXTURE, programs=built, initrd=initrd, empty_data=empty, tree=tree)
     image.build_slot(tree, slot)
     image.build_data(work / "data-tree", data)
     image.build_disk(slot=slot, data=data, state_text=FIXTURE / "boot/state.env", work=work, out=out / "disk.qcow2")
     for name, bootdelay in FLASHES.items():
         image.build_flash(FIXTURE / "boot/u-boot.env", bootdelay=bootdelay, work=work, out=out / name)
     shutil.copy(U_BOOT, out / "u-boot.bin")
+    bundles.build_bundles(tree=tree, base=slot, keys=FIXTURE / "update-keys", work=work, out=out / "bundles")
 
 
 def _sha256(file: Path) -> str:
@@ -122,7 +126,7 @@ def _sha256(file: Path) -> str:
 def _inputs_hash(host: dict[str, str]) -> str:
     """Everything that decides the image: our files, the lock, the host's tools."""
     digest = hashlib.sha256(json.dumps(host, sort_keys=True).encode())
-    folders = ("building", "src", "boot", "rootfs", "dropbear", "bench-keys", "unit-keys")
+    folders = ("building", "src", "boot", "rootfs", "dropbear", "bench-keys", "unit-keys", "update-keys")
     files = [LOCK, FIXTURE / "build.py", *(p for name in folders for p in (FIXTURE / name).rglob("*"))]
     for file in sorted(p for p in files if p.is_file() and p.suffix != ".pyc"):
         digest.update(f"{file.relative_to(FIXTURE)}\0{_sha256(file)}\n".encode())
@@ -138,9 +142,15 @@ def _is_current(out: Path, host: dict[str, str]) -> bool:
         made = json.loads((out / "device.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    return made.get("inputs_sha256") == _inputs_hash(host) and all(
+    whole = (out / "bundles" / bundles.INDEX).exists()
+    return whole and made.get("inputs_sha256") == _inputs_hash(host) and all(
         file.exists() and file.stat().st_size == made["images"][file.name]["bytes"] for file in _outputs(out)
     )
+
+
+def _unit_arguments() -> list[str]:
+    items = delivery.unit_items(FIXTURE / "unit-keys").items()
+    return [word for name, text in items for word in ("-fw_cfg", f"name={name},string={text}")]
 
 
 def _describe(out: Path, host: dict[str, str]) -> None:
@@ -150,7 +160,7 @@ def _describe(out: Path, host: dict[str, str]) -> None:
         "device": "infusion-pump",
         "model": "VP-1",
         "serial": "VP1-000417",
-        "version": "1.0.0",
+        "version": (FIXTURE / "rootfs/etc/vp1/version").read_text().strip(),
         "qemu": "qemu-system-aarch64",
         "qemu_package": host["qemu-system-arm"],
         "machine": ["-M", "virt", "-cpu", "cortex-a53", "-m", "256", "-nodefaults", "-display", "none"],
@@ -158,6 +168,7 @@ def _describe(out: Path, host: dict[str, str]) -> None:
             "-bios", "{u_boot}",
             "-drive", "if=pflash,unit=1,format=raw,readonly=on,file={flash}",
             "-fw_cfg", "name=opt/proofrig/weaknesses,string={weaknesses}",
+            *_unit_arguments(),
             "-drive", "if=none,id=d0,format=qcow2,file={disk}",
             "-device", "virtio-blk-pci,drive=d0,romfile=",
             # guest_announce off: else QEMU 7.2 without announcements (see QemuControl) crashes when a clone is reset
@@ -182,6 +193,7 @@ def _describe(out: Path, host: dict[str, str]) -> None:
         "flash": {"": "flash-hardened.img", "bootloader-prompt": "flash-bootloader-prompt.img"},
         "ready": {"console": "login: ", "within_s": 15.0},
         "network": {"address": "192.0.2.10/24", "address6": "2001:db8::10/64", "mac": "52:54:00:50:01:01"},
+        "https": {"port": 443, "certificate_sha256": delivery.certificate_sha256(FIXTURE / "unit-keys")},
         "ssh": {
             "user": "service",
             "host_key": " ".join((FIXTURE / "unit-keys/host_ed25519.pub").read_text().split()[:2]),

@@ -20,9 +20,7 @@ DISK_LABEL = "0x56503101"
 FLASH_SIZE, FLASH_ENV_SIZE = 64 * MIB, 0x40000
 SLOT_UUID = "6d657269-6469-616e-8001-000000000001"
 DATA_UUID = "6d657269-6469-616e-8001-000000000002"
-DELIVERED = (
-    "vp1-therapy-1 state=1 volume=0 brightness=80 alarm_volume=5 rate=500 limit=12000 occlusion=600 ward=ICU-4\n"
-)
+DELIVERED = "vp1-therapy-2 state=1 volume=0 brightness=80 rate=500 limit=12000 occlusion=600\n"
 """The therapy of the pump as delivered to the bench: infusing at 50.0 ml/h."""
 APP_UID = 900
 
@@ -34,15 +32,31 @@ def build_slot(tree: Path, out: Path) -> None:
 
 
 def build_data(tree: Path, out: Path) -> None:
-    """An ext4 image of the data partition, with a journal: it is written while the power may fail."""
+    """An ext4 image of the data partition as delivered, with a journal: it is written while the power may fail.
+
+    Accounts, configuration and keys are not on it: `delivered` tells the very first start to take them over.
+    """
     progress("data image")
     folder = tree / "vp1"
     folder.mkdir(parents=True)
     (folder / "therapy").write_text(DELIVERED)
+    (folder / "delivered").touch()
     folder.chmod(0o700)
-    (folder / "therapy").chmod(0o600)
-    for path in (tree, folder, folder / "therapy"):
+    for path in (folder / "therapy", folder / "delivered"):
+        path.chmod(0o600)
+    for path in (tree, folder, folder / "therapy", folder / "delivered"):
         os.utime(path, (EPOCH, EPOCH))
+    _data(tree, out)
+
+
+def build_empty_data(tree: Path, out: Path) -> None:
+    """The same partition without anything: what a factory reset leaves."""
+    tree.mkdir(parents=True)
+    os.utime(tree, (EPOCH, EPOCH))
+    _data(tree, out)
+
+
+def _data(tree: Path, out: Path) -> None:
     _ext4(
         tree, out, size=DATA_SIZE, uuid=DATA_UUID, features="has_journal,^metadata_csum", owner=f"{APP_UID}:{APP_UID}"
     )

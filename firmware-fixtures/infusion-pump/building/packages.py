@@ -35,8 +35,34 @@ BINARIES = (
     "libnettle8",
     "nettle-dev",
     "libcrypt-dev",
+    "libmicrohttpd12",
+    "libmicrohttpd-dev",
+    "libgnutls30",
+    "libgnutls28-dev",
+    "libgmp10",
+    "libhogweed6",
+    "libidn2-0",
+    "libp11-kit0",
+    "libtasn1-6",
+    "libunistring2",
+    "libjansson4",
+    "libjansson-dev",
+    "libsodium23",
+    "libsodium-dev",
+    "libglib2.0-0",
+    "libglib2.0-dev",
+    "libffi8",
+    "libmount1",
+    "libblkid1",
+    "libssl3",
+    "libssl-dev",
+    "squashfs-tools",
+    "liblzo2-2",
+    "liblz4-1",
+    "liblzma5",
+    "libzstd1",
 )
-SOURCES = ("dropbear",)
+SOURCES = ("dropbear", "rauc")
 
 _HEADER = "# kind name version sha256 path-below-the-mirror; written by build.py\n"
 _APT_HELPER = "/usr/lib/apt/apt-helper"

@@ -20,11 +20,14 @@ LDFLAGS = ("-pie", "-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-s")
 
 APPLICATION = (
     "main", "util", "pump", "storage", "audit", "accounts", "dialogue", "commands", "terminals", "cmac", "can",
-    "uds", "modbus", "modbus_tcp", "modbus_rtu", "control", "weaknesses",
+    "uds", "modbus", "modbus_tcp", "modbus_rtu", "control", "weaknesses", "version", "update", "update_fetch", "trial",
+    "unit", "seal", "keys", "records", "store", "passwords", "equipment", "backup_make", "backup_read", "api", "api_dispatch",
+    "api_session", "api_device", "api_users", "api_patients", "api_files", "api_system",
 )  # fmt: skip
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "vp1d": (APPLICATION, ("-lnettle", "-lcrypt", "-lm", "-lpthread")),
+    "vp1d": (APPLICATION, ("-lmicrohttpd", "-lgnutls", "-ljansson", "-lsodium", "-lnettle", "-lcrypt", "-lm", "-lpthread")),
     "vp1-supervise": (("supervisor",), ()),
+    "vp1-updater": (("updater", "util", "version", "weaknesses"), ("-lpthread",)),
     "vp1-menu": (("menu",), ()),
     "benchd": (("benchd", "bench_port", "bench_can", "bench_agent"), ("-lpthread",)),
 }
@@ -51,13 +54,16 @@ def build_programs(sources: Path, *, sysroot: Path, out: Path) -> None:
         ], cwd=sources)  # fmt: skip
 
 
+def cache_key(*inputs: str) -> str:
+    """Names what the compiler makes of these inputs."""
+    compiler = run([f"{TRIPLE}-gcc", "--version"]).splitlines()[0]
+    return hashlib.sha256("\n".join([compiler, *inputs]).encode()).hexdigest()[:16]
+
+
 def build_dropbear(packages: list[Package], *, store: Path, options: Path, cache: Path, out: Path) -> None:
     """Build dropbear from Debian's source package, with its patches and our options (cached by its inputs)."""
     sources = find(packages, kind="source", prefix="dropbear")
-    compiler = run([f"{TRIPLE}-gcc", "--version"]).splitlines()[0]
-    key = hashlib.sha256(
-        "\n".join([compiler, options.read_text(), *sorted(p.sha256 for p in sources)]).encode()
-    ).hexdigest()[:16]
+    key = cache_key(options.read_text(), *sorted(p.sha256 for p in sources))
     kept = cache / f"dropbear-{key}"
     if not kept.exists():
         progress("building dropbear (once)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import re
 import shutil
@@ -16,19 +17,24 @@ DISK_MODULES = ("i6300esb", "virtio_pci", "virtio_blk", "ext4", "crc32c_generic"
 """Loaded before the root file system."""
 DEVICE_MODULES = ("virtio_net", "kvaser_pci", "can-raw", "can-isotp", "qemu_fw_cfg", "virtio_console", "rtc-pl031")
 """Loaded by the pump's own start script."""
+UPDATE_MODULES = ("loop", "squashfs", "dm-verity", "sha2-ce", "sha256_generic")
+"""Loaded when an update is to be installed."""
 APPLETS = (
     "sh", "init", "mount", "umount", "mkdir", "insmod", "cat", "echo", "sed", "seq", "sleep", "sysctl", "hostname",
-    "hwclock", "stty", "chown", "chmod", "true", "false",
+    "hwclock", "stty", "chown", "chmod", "true", "false", "dd", "gunzip", "sync", "reboot", "rm", "touch", "grep",
 )  # fmt: skip
 INITRD_APPLETS = ("sh", "mount", "umount", "insmod", "sed", "switch_root")
 DEBIAN_PROGRAMS = {
     "bin/ip": "sbin/ip",
     "usr/bin/fw_setenv": "usr/bin/fw_setenv",
     "usr/bin/fw_printenv": "usr/bin/fw_printenv",
+    "usr/bin/unsquashfs": "usr/bin/unsquashfs",
 }
 OWN_PROGRAMS = {
     "vp1d": "usr/sbin/vp1d",
     "vp1-supervise": "usr/sbin/vp1-supervise",
+    "vp1-updater": "usr/sbin/vp1-updater",
+    "rauc": "usr/bin/rauc",
     "dropbear": "usr/sbin/dropbear",
     "vp1-menu": "usr/bin/vp1-menu",
     "benchd": "opt/bench/benchd",
@@ -60,8 +66,10 @@ def build_initrd(sysroot: Path, *, init: Path, tree: Path, out: Path) -> None:
     run(["sh", "-c", f"cd '{tree}' && cpio --quiet --reproducible -o -H newc -R 0:0 <'{listing}' >'{out}'"])
 
 
-def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, tree: Path) -> None:
-    """The root file system of a slot."""
+def build_root(
+    sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, empty_data: Path, tree: Path
+) -> None:
+    """The root file system of a slot. `empty_data` is the data partition as the factory reset leaves it."""
     progress("root file system")
     for folder in (
         "bin",
@@ -80,7 +88,6 @@ def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, tr
         "data",
         "root",
         "var",
-        "etc/dropbear",
         "home/service/.ssh",
     ):
         (tree / folder).mkdir(parents=True, exist_ok=True)
@@ -95,17 +102,19 @@ def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, tr
         _install(programs / program, tree / target)
     _libraries(sysroot, tree)
     _modules(sysroot, tree, DEVICE_MODULES, listing="etc/modules.order", skip=DISK_MODULES)
-    (tree / "etc/dropbear/host_ed25519").write_bytes(dropbear_key(fixture / "unit-keys/host_ed25519"))
+    loaded = DISK_MODULES + DEVICE_MODULES
+    _modules(sysroot, tree, UPDATE_MODULES, listing="etc/modules-update.order", skip=loaded)
+    shutil.copy(fixture / "update-keys/maker-ca.pem", tree / "etc/rauc/maker-ca.pem")
     bench_key = (fixture / "bench-keys/bench_ed25519.pub").read_text()
     restrictions = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
     (tree / "home/service/.ssh/authorized_keys").write_text(f"{restrictions} {bench_key}")
     shutil.copy(kernel_image(sysroot), tree / "boot/vmlinuz")
     shutil.copy(initrd, tree / "boot/initrd")
+    packed = gzip.compress(empty_data.read_bytes(), compresslevel=9, mtime=EPOCH)
+    (tree / "etc/vp1/empty-data.gz").write_bytes(packed)
     for path in tree.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-    for secret in ("etc/vp1/shadow", "etc/dropbear/host_ed25519"):
-        (tree / secret).chmod(0o600)
     _settle_times(tree)
 
 

@@ -4,4 +4,9 @@
 
 /* Saves everything and ends; the supervisor starts the application again. */
 void application_restart(void) __attribute__((noreturn));
+
+/* Factory reset: ends soon, after the answer has left; the supervisor then erases the data partition and restarts the pump. */
+void application_erase(void);
+
+#define EXIT_ERASE 3 /* what tells the supervisor so */
 #endif

@@ -8,6 +8,7 @@
 #include "audit.h"
 #include "counters.h"
 #include "pump.h"
+#include "weaknesses.h"
 
 #define AUDIT_DEFAULT 20
 #define AUDIT_MOST 200
@@ -15,10 +16,11 @@
 
 static const char ok[] = "";
 static const char bad_argument[] = "bad argument";
+static const char unknown_command[] = "unknown command";
 
 #define print(...) session->print(session->to, __VA_ARGS__)
 
-static const char *who(const struct session *session) { return account_name(session->account); }
+static const char *who(const struct session *session) { return session->who.name; }
 
 static void record(const struct session *session, const char *event, const char *detail)
 {
@@ -106,7 +108,7 @@ static const char *do_diagnostics(struct session *session, int words, char **wor
 {
     (void)words, (void)word;
     print("modbus_requests: %u\r\ncan_commands: %u\r\nuds_requests: %u\r\nbattery_mv: %u\r\n",
-          counter_value(COUNT_MODBUS), counter_value(COUNT_CAN), counter_value(COUNT_UDS), 12480);
+          counter_value(COUNT_MODBUS), counter_value(COUNT_CAN), counter_value(COUNT_UDS), BATTERY_MV);
     return ok;
 }
 
@@ -125,34 +127,22 @@ static const char *do_audit(struct session *session, int words, char **word)
     return ok;
 }
 
-static bool change_ward_name(const char *name)
-{
-    size_t len = strlen(name);
-    for (size_t i = 0; i < len; i++)
-        if (name[i] < '!' || name[i] > '~')
-            return false;
-    if (len < 1 || len > WARD_NAME_MAX)
-        return false;
-    pump_change_ward_name(name);
-    return true;
-}
-
 static const char *do_config(struct session *session, int words, char **word)
 {
     if (words == 1) {
-        char ward[WARD_NAME_MAX + 1];
-        pump_ward_name(ward);
-        print("alarm_volume: %u\r\nward_name: %s\r\n", pump_setting(SET_ALARM_VOLUME), ward);
+        struct pump_config config;
+        pump_config(&config);
+        print("alarm_volume: %d\r\nward_name: %s\r\n", config.alarm_volume, config.ward_name);
         return ok;
     }
     if (words != 3)
         return bad_argument;
     if (strcmp(word[1], "alarm_volume") == 0) {
-        long value = whole_number(word[2], 10);
-        if (value < 1)
+        long value = whole_number(word[2], ALARM_VOLUME_MAX);
+        if (value < ALARM_VOLUME_MIN)
             return bad_argument;
         pump_change_setting(SET_ALARM_VOLUME, (uint16_t)value);
-    } else if (strcmp(word[1], "ward_name") != 0 || !change_ward_name(word[2])) {
+    } else if (strcmp(word[1], "ward_name") != 0 || !pump_change_ward_name(word[2])) {
         return bad_argument;
     }
     record(session, "config", word[1]);
@@ -165,7 +155,17 @@ static const char *do_unlock(struct session *session, int words, char **word)
     if (account < 0)
         return bad_argument;
     account_unlock(account, session->own_locks);
-    record(session, "unlock", account_name(account));
+    record(session, "unlock", word[1]);
+    return ok;
+}
+
+/* The weakness shell-escape. */
+static const char *do_shell(struct session *session, int words, char **word)
+{
+    (void)words, (void)word;
+    if (!weak(WEAK_SHELL_ESCAPE))
+        return unknown_command;
+    session->shell(session->to);
     return ok;
 }
 
@@ -178,7 +178,7 @@ static const char *do_logout(struct session *session, int words, char **word)
 
 static const char *do_help(struct session *session, int words, char **word);
 
-#define EVERYBODY (ROLE_OPERATOR | ROLE_SERVICE | ROLE_ADMIN)
+
 
 static const struct command {
     const char *name;
@@ -197,14 +197,23 @@ static const struct command {
     {"unlock", ROLE_ADMIN, 2, do_unlock},
     {"help", EVERYBODY, 1, do_help},
     {"logout", EVERYBODY, 1, do_logout},
+    {"shell", EVERYBODY, 1, do_shell},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static bool may(const struct session *session, const struct command *command)
+{
+    unsigned roles = command->roles;
+    if (weak(WEAK_ROLE_UNCHECKED) && command->run == do_config)
+        roles |= ROLE_SERVICE;
+    return (roles & session->who.role) != 0;
+}
 
 static const char *do_help(struct session *session, int words, char **word)
 {
     (void)words, (void)word;
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (commands[i].roles & account_role(session->account))
+        if (may(session, &commands[i]) && commands[i].run != do_shell)
             print("command: %s\r\n", commands[i].name);
     return ok;
 }
@@ -215,13 +224,13 @@ static const char *run(struct session *session, int words, char **word)
         const struct command *c = &commands[i];
         if (strcmp(word[0], c->name) != 0)
             continue;
-        if ((c->roles & account_role(session->account)) == 0) {
+        if (!may(session, c)) {
             audit(who(session), session->surface, "denied", "refused", c->name);
             return "not permitted";
         }
         return words > c->words_max ? bad_argument : c->run(session, words, word);
     }
-    return "unknown command";
+    return unknown_command;
 }
 
 void command_run(struct session *session, char *line)

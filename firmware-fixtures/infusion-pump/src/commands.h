@@ -5,10 +5,11 @@
 #include "accounts.h"
 
 struct session {
-    int account;
+    struct identity who;
     const char *surface;
     struct lock_table *own_locks;
     bool logged_out;
+    void (*shell)(void *to); /* the weakness shell-escape */
     void (*print)(void *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
     void *to;
 };

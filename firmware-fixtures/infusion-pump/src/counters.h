@@ -3,6 +3,8 @@
 #define VP1_COUNTERS_H
 #include <stdatomic.h>
 
+#define BATTERY_MV 12480
+
 enum counter { COUNT_MODBUS, COUNT_CAN, COUNT_UDS, COUNTER_COUNT };
 
 extern atomic_uint counters[COUNTER_COUNT];

@@ -6,15 +6,20 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "audit.h"
 #include "commands.h"
+#include "store.h"
 #include "util.h"
+#include "weaknesses.h"
 
 #define LINE_MAX_BYTES 120
 #define IDLE_MS 20000
 #define MENU_LOGIN_MS 60000
+#define LOOK_MS 1000 /* how often a waiting session is looked at: it may have been ended */
 
 const struct surface surface_console = {"console", ROLE_OPERATOR | ROLE_SERVICE | ROLE_ADMIN, false};
 const struct surface surface_ssh = {"ssh", ROLE_SERVICE | ROLE_ADMIN, true};
@@ -65,6 +70,8 @@ static void print(void *to, const char *format, ...)
 static void prompt(struct dialogue *d)
 {
     static const char *const prompts[] = {"login: ", "password: ", "VP-1> "};
+    if (d->stage == AT_LOGIN && store_state() == STORE_FIRST_USE)
+        print(d, "first use: set up over https\r\n");
     if (d->stage != ENDED)
         print(d, "%s", prompts[d->stage]);
     d->len = 0;
@@ -73,14 +80,14 @@ static void prompt(struct dialogue *d)
 
 static const char *user_name(const struct dialogue *d)
 {
-    return d->session.account >= 0 ? account_name(d->session.account) : NULL;
+    return d->session.who.account >= 0 ? d->session.who.name : NULL;
 }
 
 static void log_in(struct dialogue *d)
 {
     static const char *const results[] = {"accepted", "refused", "locked"};
     enum login_result result =
-        accounts_login(d->name, d->line, d->surface->roles, &d->locks, &d->session.account);
+        accounts_login(d->name, d->line, d->surface->roles, &d->locks, &d->session.who);
     audit(user_name(d), d->surface->name, "login", results[result], NULL);
     explicit_bzero(d->line, sizeof d->line);
     d->stage = AT_LOGIN;
@@ -89,7 +96,9 @@ static void log_in(struct dialogue *d)
         d->session.logged_out = false;
         print(d, "ok: logged in as %s\r\n", user_name(d));
     } else {
-        print(d, "error: %s\r\n", result == LOGIN_LOCKED ? "account locked" : "login refused");
+        bool tells = weak(WEAK_USER_ENUMERATION) && d->session.who.account < 0;
+        print(d, "error: %s\r\n",
+              result == LOGIN_LOCKED ? "account locked" : tells ? "unknown user" : "login refused");
     }
 }
 
@@ -115,6 +124,9 @@ static void line_done(struct dialogue *d)
     } else if (d->stage == AT_PASSWORD) {
         flush(d); /* the line end shows at once, the hash takes its time */
         log_in(d);
+    } else if (!identity_stands(&d->session.who)) {
+        print(d, "info: logged off\r\n"); /* between two looks of wait_for_input */
+        log_out(d, "ended");
     } else {
         command_run(&d->session, d->line);
         if (d->session.logged_out)
@@ -152,34 +164,62 @@ static void take_byte(struct dialogue *d, unsigned char byte)
     }
 }
 
+static int64_t silence_allowed_ms(const struct dialogue *d)
+{
+    if (d->stage == AT_COMMAND)
+        return weak(WEAK_IDLE_LOG_OFF_MISSING) ? INT32_MAX : IDLE_MS;
+    return d->surface->ends_with_logout ? MENU_LOGIN_MS : INT32_MAX;
+}
+
 /* Waits for input; false when the dialogue is over. */
 static bool wait_for_input(struct dialogue *d, int64_t last_input_ms)
 {
-    int64_t limit = d->stage == AT_COMMAND ? IDLE_MS : d->surface->ends_with_logout ? MENU_LOGIN_MS : -1;
-    for (;;) {
-        int64_t left = limit < 0 ? -1 : last_input_ms + limit - now_ms();
+    int64_t end = last_input_ms + silence_allowed_ms(d);
+    bool ended = false;
+    for (int64_t left = end - now_ms(); left > 0 && !ended; left = end - now_ms()) {
         struct pollfd input = {.fd = d->in, .events = POLLIN};
-        int ready = poll(&input, 1, limit < 0 ? -1 : left > 0 ? (int)left : 0);
+        int ready = poll(&input, 1, left < LOOK_MS ? (int)left : LOOK_MS);
         if (ready > 0)
             return true;
         if (ready < 0 && errno != EINTR)
             return false;
-        if (ready == 0)
-            break;
+        ended = d->stage == AT_COMMAND && !identity_stands(&d->session.who);
     }
     if (d->stage != AT_COMMAND)
-        return false;
-    print(d, "\r\ninfo: logged off after idle time\r\n");
-    log_out(d, "idle");
+        return !d->surface->ends_with_logout;
+    print(d, ended ? "\r\ninfo: logged off\r\n" : "\r\ninfo: logged off after idle time\r\n");
+    log_out(d, ended ? "ended" : "idle");
     prompt(d);
     flush(d);
     return d->stage != ENDED && wait_for_input(d, now_ms());
 }
 
+/* The weakness shell-escape: a shell on the line, until it ends. */
+static void shell(void *to)
+{
+    struct dialogue *d = to;
+    struct termios as_found;
+    bool terminal = tcgetattr(d->in, &as_found) == 0;
+    flush(d);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(d->in, 0);
+        dup2(d->out, 1);
+        dup2(d->out, 2);
+        execl("/bin/sh", "sh", "-i", (char *)NULL);
+        _exit(127);
+    }
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (terminal)
+        tcsetattr(d->in, TCSADRAIN, &as_found);
+}
+
 void dialogue_run(const struct surface *surface, int in, int out)
 {
     struct dialogue d = {.surface = surface, .in = in, .out = out};
-    d.session = (struct session){.account = -1, .surface = surface->name, .own_locks = &d.locks, .print = print, .to = &d};
+    d.session = (struct session){
+        .who = {.account = -1}, .surface = surface->name, .own_locks = &d.locks, .print = print, .to = &d, .shell = shell};
     print(&d, "\r\nMeridian VP-1 volumetric infusion pump\r\nAuthorised users only. Activity is recorded.\r\n");
     prompt(&d);
     flush(&d);

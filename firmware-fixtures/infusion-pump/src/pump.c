@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "pump.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 
 #include "storage.h"
 #include "util.h"
+#include "weaknesses.h"
 
 #define FLOW_LAG_S 0.15        /* drop sensor and motor together */
 #define FLOW_NOISE 0.01        /* of the flow; the claim is 5 % */
@@ -24,6 +26,7 @@ static struct {
     int64_t ticked_ms;
     int64_t saved_ms;
     bool changed;
+    bool config_changed;
     uint32_t noise;
     const char *path;
 } pump;
@@ -45,35 +48,34 @@ static void lock_init(void)
 static void take(void) { pthread_mutex_lock(&pump.lock); }
 static void give(void) { pthread_mutex_unlock(&pump.lock); }
 
-void pump_load(const char *path)
+void pump_load(const char *path, bool first_use)
 {
     char text[512];
     unsigned state, volume, s[SETTING_COUNT];
-    char ward[WARD_NAME_MAX + 1];
 
     lock_init();
     pump.path = path;
     pump.noise = 0x2545f491;
     pump.ticked_ms = pump.saved_ms = now_ms();
     if (file_read(path, text, sizeof text) > 0
-        && sscanf(text, "vp1-therapy-1 state=%u volume=%u brightness=%u alarm_volume=%u rate=%u limit=%u occlusion=%u ward=%24s",
-                  &state, &volume, &s[0], &s[1], &s[2], &s[3], &s[4], ward) == 8
+        && sscanf(text, "vp1-therapy-2 state=%u volume=%u brightness=%u rate=%u limit=%u occlusion=%u", &state, &volume,
+                  &s[SET_BRIGHTNESS], &s[SET_RATE], &s[SET_RATE_LIMIT], &s[SET_OCCLUSION]) == 6
         && state <= PUMP_ALARM && s[SET_RATE] >= RATE_MIN && s[SET_RATE] <= RATE_MAX
-        && s[SET_BRIGHTNESS] <= 100 && s[SET_ALARM_VOLUME] >= 1 && s[SET_ALARM_VOLUME] <= 10
+        && s[SET_BRIGHTNESS] <= 100
         && s[SET_RATE_LIMIT] <= UINT16_MAX && s[SET_OCCLUSION] <= UINT16_MAX) {
         pump.state = (enum pump_state)state;
         pump.alarm = state == PUMP_ALARM ? ALARM_THERAPY_DATA : ALARM_NONE;
         pump.volume_ul = volume;
         for (int i = 0; i < SETTING_COUNT; i++)
-            pump.setting[i] = (uint16_t)s[i];
-        memcpy(pump.ward_name, ward, sizeof ward);
+            if (i != SET_ALARM_VOLUME)
+                pump.setting[i] = (uint16_t)s[i];
         return;
     }
-    pump.state = PUMP_ALARM;
-    pump.alarm = ALARM_THERAPY_DATA;
+    pump.state = first_use ? PUMP_IDLE : PUMP_ALARM;
+    pump.alarm = first_use ? ALARM_NONE : ALARM_THERAPY_DATA;
+    pump.changed = first_use;
     const uint16_t safe[SETTING_COUNT] = {80, 5, 500, RATE_MAX, 600};
     memcpy(pump.setting, safe, sizeof safe);
-    strcpy(pump.ward_name, "ward");
 }
 
 void pump_save_if_due(void)
@@ -86,9 +88,9 @@ void pump_save_if_due(void)
         pump.changed = false;
         pump.saved_ms = now_ms();
         len = snprintf(text, sizeof text,
-                       "vp1-therapy-1 state=%d volume=%u brightness=%u alarm_volume=%u rate=%u limit=%u occlusion=%u ward=%s\n",
-                       pump.state, (uint32_t)pump.volume_ul, pump.setting[0], pump.setting[1], pump.setting[2],
-                       pump.setting[3], pump.setting[4], pump.ward_name);
+                       "vp1-therapy-2 state=%d volume=%u brightness=%u rate=%u limit=%u occlusion=%u\n", pump.state,
+                       (uint32_t)pump.volume_ul, pump.setting[SET_BRIGHTNESS], pump.setting[SET_RATE],
+                       pump.setting[SET_RATE_LIMIT], pump.setting[SET_OCCLUSION]);
     }
     give();
     if (due && !file_replace(pump.path, text, (size_t)len)) {
@@ -169,23 +171,90 @@ void pump_change_setting(enum pump_setting which, uint16_t value)
 {
     take();
     pump.setting[which] = value;
-    pump.changed = true;
+    if (which == SET_ALARM_VOLUME)
+        pump.config_changed = true;
+    else
+        pump.changed = true;
     give();
     storage_wake();
 }
 
-void pump_ward_name(char into[WARD_NAME_MAX + 1])
+static void copy_config(struct pump_config *into)
+{
+    into->alarm_volume = pump.setting[SET_ALARM_VOLUME];
+    memcpy(into->ward_name, pump.ward_name, sizeof pump.ward_name);
+}
+
+void pump_config(struct pump_config *into)
 {
     take();
-    memcpy(into, pump.ward_name, sizeof pump.ward_name);
+    copy_config(into);
     give();
 }
 
-void pump_change_ward_name(const char *name)
+void pump_use_config(const struct pump_config *config)
 {
     take();
-    snprintf(pump.ward_name, sizeof pump.ward_name, "%s", name);
-    pump.changed = true;
+    pump.setting[SET_ALARM_VOLUME] = (uint16_t)config->alarm_volume;
+    memcpy(pump.ward_name, config->ward_name, sizeof pump.ward_name);
+    give();
+}
+
+bool pump_config_changed(struct pump_config *into)
+{
+    take();
+    bool changed = pump.config_changed;
+    pump.config_changed = false;
+    copy_config(into);
+    give();
+    return changed;
+}
+
+void pump_config_unsaved(void)
+{
+    take();
+    pump.config_changed = true;
+    give();
+}
+
+bool ward_name_good(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++)
+        if (name[i] < '!' || name[i] > '~')
+            return false;
+    return len >= 1 && len <= WARD_NAME_MAX;
+}
+
+/* The weakness command-injection-in-ward-name: a shell sees the name first. */
+static void through_a_shell(const char *name, char into[WARD_NAME_MAX + 1])
+{
+    char command[WARD_NAME_MAX + 8];
+    snprintf(command, sizeof command, "echo %s", name);
+    FILE *shell = popen(command, "re");
+    size_t len = shell != NULL ? fread(into, 1, WARD_NAME_MAX, shell) : 0;
+    if (shell != NULL)
+        pclose(shell);
+    while (len > 0 && into[len - 1] <= ' ')
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (into[i] < '!' || into[i] > '~')
+            into[i] = '-';
+    strcpy(into + len, len == 0 ? "-" : "");
+}
+
+bool pump_change_ward_name(const char *name)
+{
+    char kept[WARD_NAME_MAX + 1];
+    if (!ward_name_good(name))
+        return false;
+    strcpy(kept, name);
+    if (weak(WEAK_COMMAND_INJECTION_IN_WARD_NAME))
+        through_a_shell(name, kept);
+    take();
+    strcpy(pump.ward_name, kept);
+    pump.config_changed = true;
     give();
     storage_wake();
+    return true;
 }

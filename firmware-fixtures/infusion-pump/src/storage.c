@@ -7,6 +7,7 @@
 
 #include "audit.h"
 #include "pump.h"
+#include "store.h"
 #include "util.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -26,6 +27,7 @@ void storage_flush(void)
 {
     pthread_mutex_lock(&writing);
     pump_save_if_due();
+    store_save_if_due(); /* after the therapy, which a restore may have left to it */
     audit_write_outstanding();
     pthread_mutex_unlock(&writing);
 }

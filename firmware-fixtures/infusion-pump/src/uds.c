@@ -110,6 +110,8 @@ static uint16_t __attribute__((noinline)) careless_identifier(const uint8_t *r, 
 static enum nrc read_data(const uint8_t *r, size_t len, struct answer *a)
 {
     uint8_t number[4];
+    const char *version;
+    struct pump_config config;
     if (weak(WEAK_UDS_MEMORY_BUG) && len > 3)
         careless_identifier(r, len);
     if (len != 3)
@@ -120,7 +122,8 @@ static enum nrc read_data(const uint8_t *r, size_t len, struct answer *a)
         append(a, PUMP_SERIAL, strlen(PUMP_SERIAL));
         return OK;
     case 0xF195:
-        append(a, PUMP_VERSION, strlen(PUMP_VERSION));
+        version = weak(WEAK_VERSION_DIFFERS) ? "1.0.1" : PUMP_VERSION;
+        append(a, version, strlen(version));
         return OK;
     case 0xF197:
         append(a, PUMP_MODEL, strlen(PUMP_MODEL));
@@ -136,6 +139,10 @@ static enum nrc read_data(const uint8_t *r, size_t len, struct answer *a)
     case 0x0102:
         put_u16(number, pump_setting(SET_RATE));
         append(a, number, 2);
+        return OK;
+    case 0x0110:
+        pump_config(&config);
+        append(a, config.ward_name, strlen(config.ward_name));
         return OK;
     default:
         return OUT_OF_RANGE;
