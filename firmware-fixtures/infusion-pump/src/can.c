@@ -19,6 +19,7 @@
 #include "cmac.h"
 #include "counters.h"
 #include "pump.h"
+#include "update.h"
 #include "util.h"
 #include "weaknesses.h"
 
@@ -41,6 +42,7 @@ static struct {
 
 static int status_socket, command_socket;
 static _Atomic int64_t ticked_ms;
+static atomic_uint status_count;
 static atomic_bool announce;
 
 static int can_socket(const char *interface, canid_t wanted)
@@ -100,6 +102,9 @@ static void *status_thread(void *unused)
         if (tick % 10 == 0 || atomic_exchange(&announce, false))
             send_session();
         ticked_ms = now_ms();
+        status_count++;
+        if (weak(WEAK_STATUS_GAP_DURING_UPDATE) && tick % 10 == 5 && update_busy())
+            usleep(400000);
     }
     return NULL;
 }
@@ -193,6 +198,8 @@ void can_new_session(void)
     pthread_mutex_unlock(&security.lock);
     announce = true;
 }
+
+unsigned can_status_count(void) { return status_count; }
 
 bool can_status_alive(void) { return now_ms() - ticked_ms < 1000; }
 

@@ -10,4 +10,7 @@ void can_new_session(void);
 
 /* True if the status thread ticked within the last second (what the watchdog is fed for). */
 bool can_status_alive(void);
+
+/* Ticks of the status since the application started. */
+unsigned can_status_count(void);
 #endif
