@@ -142,8 +142,9 @@ def _is_current(out: Path, host: dict[str, str]) -> bool:
         made = json.loads((out / "device.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    whole = (out / "bundles" / bundles.INDEX).exists()
-    return whole and made.get("inputs_sha256") == _inputs_hash(host) and all(
+    if not (out / "bundles" / bundles.INDEX).exists():
+        return False
+    return made.get("inputs_sha256") == _inputs_hash(host) and all(
         file.exists() and file.stat().st_size == made["images"][file.name]["bytes"] for file in _outputs(out)
     )
 
