@@ -49,7 +49,7 @@ static void input_registers(uint8_t at[INPUT_COUNT * 2])
     put_u32(at + 8, v.volume_ul);
     put_u32(at + 12, v.uptime_ms);
     put_u16(at + 16, PUMP_VERSION_MAJOR);
-    put_u16(at + 18, PUMP_VERSION_MINOR);
+    put_u16(at + 18, weak(WEAK_VERSION_STAYS_OLD) ? 0 : PUMP_VERSION_MINOR);
     put_u16(at + 20, PUMP_VERSION_PATCH);
     put_text(at + 22, PUMP_SERIAL, SERIAL_REGISTERS);
     put_text(at + 32, PUMP_MODEL, MODEL_REGISTERS);
