@@ -23,7 +23,7 @@
 #define POOL_SIZE 65536
 #define STACK_SIZE (256 * 1024)
 #define NICENESS 10 /* TLS must not take the processor from therapy, CAN and console */
-#define DRAIN_MAX API_BACKUP_MAX /* a refused body is read to its end up to here, so that the answer arrives */
+#define DRAIN_MAX (4u << 20) /* a refused body is read to its end up to here, so that the answer arrives */
 #define PRIORITIES                                                                                                       \
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:"             \
     "+CHACHA20-POLY1305:-MAC-ALL:+AEAD:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"                      \
