@@ -1,9 +1,8 @@
-"""The update bundles of a rig: `index.json` in the folder the rig file names says what is in each and what must come of it."""
+"""The update bundles of a rig: `index.json` in their folder says what is in each and what must come of it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,7 +77,7 @@ def load_bundles(rig: Rig) -> dict[str, Bundle]:
         raise UsageError(
             f"no index of bundles: {error.strerror}", where=str(index), hint="build the bundles"
         ) from error
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise UsageError(f"not an index of bundles: {error}", where=str(index)) from error
     return {
         name: Bundle(name, folder / entry.file, entry.version, entry.sha256, entry.expect, entry.detail)
