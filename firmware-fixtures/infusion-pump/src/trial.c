@@ -6,12 +6,13 @@
 
 #include "can.h"
 #include "pump.h"
+#include "store.h"
 #include "util.h"
 #include "weaknesses.h"
 
 #define NOTE "/data/vp1/update"
 #define PROBE "/data/vp1/self-test"
-#define USERS "/data/vp1/users"
+#define STORE "/data/vp1/store" /* with the users */
 #define FAULT_FILE "/etc/vp1/fault"
 #define SELF_TEST_MS 5000
 #define STATUS_TICKS 3
@@ -37,7 +38,7 @@ void trial_load(void)
         || sscanf(text, "%11s %c %19s", phase, &noted_slot, noted_version) != 3)
         noted_slot = '\0';
     if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS) && noted_slot != '\0' && noted_slot != slot)
-        rename(USERS ".before", USERS);
+        rename(STORE ".before", STORE);
 }
 
 char trial_slot(void) { return slot; }
@@ -58,7 +59,7 @@ void trial_expect(const char *new_phase, const char *version)
     int len = snprintf(text, sizeof text, "%s %c %s\n", new_phase, slot == 'A' ? 'B' : 'A', version);
     file_replace(NOTE, text, (size_t)len);
     if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS))
-        copy_file(USERS, USERS ".before");
+        copy_file(STORE, STORE ".before");
 }
 
 void trial_forget(void)
@@ -94,6 +95,6 @@ bool trial_self_test(void)
     while (can_status_count() < STATUS_TICKS && now_ms() < until)
         usleep(20000);
     bool data_kept = file_replace(PROBE, "1", 1) && unlink(PROBE) == 0;
-    bool therapy_read = !trial_running() || pump_view().alarm != ALARM_THERAPY_DATA;
-    return can_status_count() >= STATUS_TICKS && data_kept && therapy_read && !trial_image_fault("self-test");
+    bool data_read = !trial_running() || (pump_view().alarm != ALARM_THERAPY_DATA && store_state() != STORE_DAMAGED);
+    return can_status_count() >= STATUS_TICKS && data_kept && data_read && !trial_image_fault("self-test");
 }

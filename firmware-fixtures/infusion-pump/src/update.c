@@ -57,6 +57,8 @@ static void enter_locked(enum state next, const char *why)
     int len = snprintf(line, sizeof line, "\r\nupdate: %s %s\r\n", state_names[next],
                        strcmp(why, "-") == 0 ? target : why);
     write_all(console, line, (size_t)len);
+    if (next == IDLE)
+        snprintf(target, sizeof target, "-");
 }
 
 static void ask_updater(const char *request) { send(updater, request, strlen(request), MSG_NOSIGNAL); }
@@ -241,7 +243,8 @@ static void take_answer(const char *word, const char *rest)
         enter_locked(READY, "-");
         audit(user[0] ? user : NULL, surface, "update", "accepted", target);
     } else if (strcmp(word, "refused") == 0) {
-        trial_forget();
+        if (state == WRITING) /* else what the other slot had is still there */
+            trial_forget();
         refuse_locked(rest);
     }
     pthread_mutex_unlock(&lock);
@@ -336,9 +339,9 @@ void update_start(void)
 {
     char version[VERSION_TEXT_MAX];
     pthread_mutex_lock(&lock);
-    snprintf(target, sizeof target, "%s", version_text());
     const char *failure = trial_failure(version);
     if (trial_running()) {
+        snprintf(target, sizeof target, "%s", version_text());
         enter_locked(TRYING, "-");
     } else if (failure != NULL) {
         snprintf(target, sizeof target, "%s", version);
