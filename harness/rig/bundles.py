@@ -15,12 +15,13 @@ from harness.rig.loading import Rig
 
 __all__ = ["Bundle", "load_bundles"]
 
-Expected = Literal["installed", "refused", "rolled-back"]
+Expected = Literal["accepted", "refused", "rolled-back"]
 
 
 class _Entry(Strict):
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str
+    bytes: int | None = None
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     expect: Expected
     detail: str = ""
@@ -33,7 +34,7 @@ _INDEX = TypeAdapter(dict[str, _Entry])
 class Bundle:
     """One bundle: its file, the version it says it has, and what must come of it.
 
-    `expect` is `installed`, `refused` (then `detail` is a key of the update claim's `refusals`) or `rolled-back`: it is
+    `expect` is `accepted`, `refused` (then `detail` is a key of the update claim's `refusals`) or `rolled-back`: it is
     installed and started, and the device comes back with the version it had.
     """
 
