@@ -12,6 +12,7 @@ from accounts import Attempt, LogIn
 from backup import Backups
 from equipment import equipment_resources
 from http_message import (
+    ADMINISTRATOR,
     Answer,
     BadArgument,
     Call,
@@ -65,9 +66,11 @@ class Api:
             ("POST", "/api/login"): Resource(do=self._log_in),
             ("POST", "/api/setup"): Resource(do=self._set_up),
             ("POST", "/api/logout"): Resource(do=self._log_out),
+            ("POST", "/api/factory-reset"): Resource(do=self._erase, roles=ADMINISTRATOR),
             **resources(application),
             **equipment_resources(application),
             **Backups(application).resources(),
+            **application.updates.resources(),
         }
 
     # -- requests ---------------------------------------------------------------------------------------------
@@ -97,6 +100,8 @@ class Api:
 
     def broken(self, request: Request) -> None:
         """The connection ended within the body of a request."""
+        if request.path == "/api/update":
+            self._app.updates.give_up()
         if request.token in self._sessions:
             self._sessions[request.token].last = self._app.clock.monotonic()
 
@@ -195,6 +200,13 @@ class Api:
         else:
             self._end([call.request.token], "-")
         return done()
+
+    def _erase(self, call: Call) -> Answer:
+        if call.texts("confirm") != [f"ERASE {self._app.identity.serial}"]:
+            raise BadArgument
+        self._app.audit.record("factory-reset", surface="api", user=call.user)
+        self._app.outside.erase()
+        return done(202)
 
     def _set_up(self, call: Call) -> Answer:
         code, password = call.texts("code", "password")

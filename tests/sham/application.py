@@ -14,6 +14,7 @@ from commands import Commands
 from modbus import ModbusServer
 from state import Clock, Data, Identity, Therapy
 from uds import UdsServer
+from updates import Updates
 
 
 def _nothing(*_what: object) -> None:
@@ -25,7 +26,8 @@ class Outside:
     """What an application asks of the pump around it.
 
     `reset` is called for a wanted restart of the application (after the answer has gone out), `reboot` for one of the
-    whole pump, `crash` for an unwanted one, `erase` for a factory reset; `log_off` ends the dialogues of a user (None:
+    whole pump, `crash` for an unwanted one, `erase` for a factory reset; `fetch` gets a file from the bench's HTTP
+    server, by port and path, and hands it over (None: it did not come); `log_off` ends the dialogues of a user (None:
     all of them), `show` puts a line on the console.
     """
 
@@ -33,6 +35,7 @@ class Outside:
     reboot: Callable[[], None] = _nothing
     crash: Callable[[], None] = _nothing
     erase: Callable[[], None] = _nothing
+    fetch: Callable[[int, str, Callable[[bytes | None], None]], None] = _nothing
     log_off: Callable[[str | None], None] = _nothing
     show: Callable[[str], None] = _nothing
 
@@ -69,12 +72,15 @@ class Application:
         self.can = CanServer(self)
         self.uds = UdsServer(self)
         self.modbus = ModbusServer(self)
+        self.updates = Updates(self)
         self.api = Api(self)
         self.audit.record("boot", surface="system", detail=started_by)
+        self.updates.start()
 
     def tick(self) -> None:
         """One step of 0.1 s of what needs no request to go on."""
         self.api.tick()
+        self.updates.tick()
 
     def end_sessions(self, user: str | None = None) -> None:
         """Log a user off everywhere; None: everybody."""

@@ -22,6 +22,7 @@ KERNEL = (
     "[    0.902114] Run /sbin/init as init process\r\n"
     "vp1d: starting\r\n"
 )
+NO_KERNEL = "Bad Linux ARM64 Image magic!\r\nresetting ...\r\n"
 LOADER_PROMPT = "=> "
 
 

@@ -60,6 +60,8 @@ class CanServer:
             ),
             (VOLUME, struct.pack(">II", int(therapy.volume_ul) & 0xFFFFFFFF, therapy.uptime_ms)),
         ]
+        if "status-gap-during-update" in self._app.weaknesses and self._app.updates.busy:
+            return []
         return [*frames, (SESSION, self.session)] if tick % 10 == 0 else frames
 
     def answer(self, command: bytes) -> bytes:

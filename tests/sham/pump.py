@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from application import Application, Outside
-from boot import KERNEL, LOADER, BootLoader
+from boot import KERNEL, LOADER, NO_KERNEL, BootLoader
 from can_bus import CanNode, pack
 from console import Dialogue, Timer
+from fetch import fetch
 from http_framing import HttpFraming
+from http_message import BUNDLE_LIMIT
 from lies import HONEST, LIES
 from lines import Line, Wire
 from mind import KeyOffer, Memory, Mind
 from modbus import RtuFraming, TcpFraming
 from rehearsal import rehearse
-from state import TICK_S, Clock, Data
-from unit_keys import delivered
+from state import TICK_S, Clock, Data, Identity
+from unit_keys import delivered, fresh
 from users import Role
 
 RESTART_S = 0.7
 """How long the application is away when it restarts."""
 
+REBOOT_S, WATCHDOG_S = 0.3, 0.5
+"""How long a restart of the pump takes, and after how long one that hangs is restarted; the pump takes far longer."""
+
 ANSWER_FIRST_S = 0.05
-"""Between the answer to a UDS reset and the restart."""
+"""Between the answer to a request and the restart that it asked for."""
 
 
 class Handler(Protocol):
@@ -66,6 +72,8 @@ class Pump:
         self._mind: Mind | None = None
         self._boot_loader: BootLoader | None = None
         self._pending: Timer | None = None
+        self._slot = "A"
+        self._fetching: set[asyncio.Task[bytes | None]] = set()
         self._tick = 0
         self._mute_after: int | None = None
         self._connections: dict[Line, Handler | None] = {}
@@ -167,6 +175,7 @@ class Pump:
     def restore(self) -> None:
         """Back to the state as delivered, at once."""
         self._stop()
+        self._slot = "A"
         self._data = Data(path=self._data.path, weaknesses=self.weaknesses)
         self._data.save()
         self._start("power-on")
@@ -205,7 +214,17 @@ class Pump:
 
     def _boot(self) -> None:
         self._boot_loader = None
+        self._slot = self._data.software.choose()
+        self._data.save()
+        fault = self._data.software.images[self._slot]["fault"]
+        if fault == "boot":
+            self._print(NO_KERNEL)
+            self._pending = self._loop.call_later(REBOOT_S, self.power_on)
+            return
         self._print(KERNEL)
+        if fault == "hang":
+            self._pending = self._loop.call_later(WATCHDOG_S, self.power_on)
+            return
         self._start("power-on")
 
     def _start(self, started_by: str) -> None:
@@ -214,7 +233,7 @@ class Pump:
             data=self._data,
             rng=self.rng,
             weaknesses=self.weaknesses,
-            identity=self._lie.identity,
+            identity=self._identity(),
             authorised_key=self._authorised_key,
             started_by=started_by,
             outside=self._outside(),
@@ -226,11 +245,28 @@ class Pump:
         rtu = RtuFraming(mind=self._the_mind, write=self.rtu.send, later=self._loop.call_later)
         for line, handler in ((self.console, dialogue), (self.can, node), (self.rtu, rtu)):
             self._attach(line, handler, among=self._permanent)
+        self._announce_ports()  # before the log-in prompt, which says that the pump is up
         dialogue.open()
-        self._announce_ports()
 
     def _outside(self) -> Outside:
-        return Outside(reset=self._reset, crash=self._crash, log_off=self._log_off, show=self._show)
+        return Outside(
+            reset=self._reset,
+            reboot=self._reboot,
+            crash=self._crash,
+            erase=self._erase,
+            fetch=self._fetch,
+            log_off=self._log_off,
+            show=self._show,
+        )
+
+    def _identity(self) -> Identity:
+        return replace(self._lie.identity, version=self._data.software.version(self._slot), slot=self._slot)
+
+    def _fetch(self, port: int, path: str, received: Callable[[bytes | None], None]) -> None:
+        task = self._loop.create_task(fetch(port, path, limit=BUNDLE_LIMIT))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+        task.add_done_callback(lambda done: None if done.cancelled() else received(done.result()))
 
     def _show(self, line: str) -> None:
         self._print(f"\r\n{line}\r\n")
@@ -245,6 +281,8 @@ class Pump:
             self._pending.cancel()
         if self._boot_loader is not None:
             self._boot_loader.close()
+        for fetching in self._fetching:
+            fetching.cancel()
         self._boot_loader = self._pending = self._app = self._mind = None
         for line, handler in self._permanent.items():
             line.disconnect_handler()
@@ -264,6 +302,22 @@ class Pump:
 
     def _reset(self) -> None:
         self._pending = self._loop.call_later(ANSWER_FIRST_S, self._restart, "restarting", "restart")
+
+    def _reboot(self) -> None:
+        self._pending = self._loop.call_later(ANSWER_FIRST_S, self._power_off_and_on)
+
+    def _power_off_and_on(self) -> None:
+        self._stop()
+        self._pending = self._loop.call_later(REBOOT_S, self.power_on)
+
+    def _erase(self) -> None:
+        self._pending = self._loop.call_later(ANSWER_FIRST_S, self._start_over)
+
+    def _start_over(self) -> None:
+        self._stop()
+        self._data = self._data.erased(keys=fresh(self._lie.identity.serial))
+        self._data.save()
+        self._pending = self._loop.call_later(REBOOT_S, self.power_on)
 
     def _crash(self) -> None:
         self._restart("terminated by signal 11", "signal-11")
@@ -288,7 +342,7 @@ class Pump:
             rehearse(self._memory, rng=self.rng, authorised_key=self._authorised_key)
         self._wire = lie.wire(self.rng, self._loop.call_later)
         if self._app is not None:
-            self._app.identity = lie.identity
+            self._app.identity = self._identity()
             self._mind = lie.mind(self._app, self._memory)
         if not lie.ports_open:
             self._hang_up_all()

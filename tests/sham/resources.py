@@ -68,7 +68,7 @@ class _Pump(_Part):
         }
 
     def _version(self, _call: Call) -> Answer:
-        return in_json({**_values(self._app.commands.version()), "slot": "A"})
+        return in_json({**_values(self._app.commands.version()), "slot": self._app.identity.slot})
 
     def _infuse(self, call: Call, on: bool) -> Answer:
         call.fields()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from medium import Medium
+from software import Software
 from users import Account, delivered
 
 TICK_S = 0.1
@@ -48,18 +49,25 @@ WEAKNESSES = frozenset(
         "restore-order-unchecked",
         "restore-writes-before-verify",
         "role-unchecked",
+        "rollback-restores-old-users",
+        "self-test-skipped",
         "service-reads-patients",
         "session-limit-missing",
         "setup-code-works-twice",
+        "status-gap-during-update",
         "token-survives-log-off",
         "token-survives-password-change",
+        "two-updates-at-once",
         "uds-constant-seed",
         "uds-memory-bug",
         "undeclared-port",
         "update-by-any-role",
+        "update-compatible-unchecked",
+        "update-loses-settings",
         "update-signature-unchecked",
         "user-enumeration",
         "version-differs",
+        "version-stays-old-on-one-surface-after-update",
     }
 )
 """Names of VP1-ICD §10."""
@@ -72,6 +80,7 @@ class Identity:
     model: str
     serial: str
     version: tuple[int, int, int]
+    slot: str = "A"
 
     @property
     def version_text(self) -> str:
@@ -142,11 +151,13 @@ class Data:
     users: dict[str, Account] = field(default_factory=delivered)
     patients: list[dict[str, str]] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
+    users_before: dict[str, Account] = field(default_factory=dict)
+    software: Software = field(default_factory=Software)
     salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     leftover: bytes = b""
     weaknesses: Set[str] = frozenset()
 
-    SECRET: ClassVar = ("alarm_volume", "ward_name", "users", "patients", "keys")
+    SECRET: ClassVar = ("alarm_volume", "ward_name", "users", "patients", "keys", "users_before")
     """What the medium shows only sealed (VP1-ICD §11.5)."""
 
     @classmethod
@@ -156,6 +167,7 @@ class Data:
             return cls(path=path, weaknesses=weaknesses)
         medium = Medium.read(path)
         content = medium.plain | medium.secret
+        content["software"] = Software(**content["software"])
         return cls(path=path, weaknesses=weaknesses, salt=medium.salt, leftover=medium.leftover, **content)
 
     def save(self) -> None:
@@ -178,10 +190,20 @@ class Data:
         """The partition as it goes to its medium."""
         apart = ("path", "salt", "leftover", "weaknesses")
         kept = {name: value for name, value in vars(self).items() if name not in apart}
+        kept["software"] = vars(self.software)
         secret = {name: kept.pop(name) for name in self.SECRET}
         if "patients-in-clear-at-rest" in self.weaknesses:
             kept["patients"] = self.patients
         return Medium(plain=kept, secret=secret, salt=self.salt, leftover=self.leftover)
+
+    def erased(self, *, keys: dict[str, str]) -> Data:
+        """What a factory reset leaves: nothing but the software, and keys that are new (VP1-ICD §14)."""
+        fresh = Data(path=self.path, weaknesses=self.weaknesses, infusing=False, ward_name="ward", users={}, keys=keys)
+        fresh.software = self.software
+        fresh.software.forget()
+        if "erase-leaves-store" in self.weaknesses:
+            fresh.patients, fresh.leftover = self.patients, self.medium().image()
+        return fresh
 
     @property
     def first_use(self) -> bool:
