@@ -20,10 +20,10 @@ _EXIT_S = 5.0
 class ProcessControl:
     """Runs the device's command in the holder's network; power is the process being there.
 
-    `argv` may hold `{run_dir}` (a private directory for its sockets and ptys, emptied at each start) and
-    `{address}` (the device's first address). The command prints a line `ready` on its standard output when
-    its interfaces are there; everything it prints is appended to `log`. `before_run` is called each time
-    after `ready`, for links to be opened anew.
+    `argv` may hold `{run_dir}` (a private directory for its sockets and ptys, emptied at each start), `{data_dir}`
+    (one for what outlives the power, emptied by a restore) and `{address}` (the device's first address). The command
+    prints a line `ready` on its standard output when its interfaces are there; everything it prints is appended to
+    `log`. `before_run` is called each time after `ready`, for links to be opened anew.
 
     Raises:
         ControlFault: the holder cannot be started.
@@ -53,6 +53,7 @@ class ProcessControl:
         self._output: _Output | None = None
         self.holder = Holder(network or PrivateNetwork.loopback())
         self.run_dir = self.holder.scratch / "run"
+        self.data_dir = self.holder.scratch / "data"
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -88,7 +89,8 @@ class ProcessControl:
         self._stop()
         shutil.rmtree(self.run_dir, ignore_errors=True)
         self.run_dir.mkdir()
-        replace = {"{run_dir}": str(self.run_dir), "{address}": self.address}
+        self.data_dir.mkdir(exist_ok=True)
+        replace = {"{run_dir}": str(self.run_dir), "{data_dir}": str(self.data_dir), "{address}": self.address}
         argv = [_filled(each, replace) for each in self._argv]
         reading, writing = os.pipe()
         try:
@@ -126,9 +128,10 @@ class ProcessControl:
         self.power_on()
 
     def restore(self) -> RestoreReport:
-        """A process has no memory but its run directory, so a fresh start is the baseline."""
+        """A process has no memory but its directories, so a start with empty ones is the baseline."""
         steps = StepClock()
         self._stop()
+        shutil.rmtree(self.data_dir, ignore_errors=True)
         steps.done("kill")
         self.power_on()
         steps.done("start")

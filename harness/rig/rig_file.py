@@ -157,7 +157,9 @@ class ProcessControlSpec(Strict):
     """A device that is a program, run in a private network namespace."""
 
     type: Literal["process"] = "process"
-    command: tuple[str, ...] = Field(description="`{run_dir}`, `{address}`, `{rig_dir}`, `{python}` are filled in")
+    command: tuple[str, ...] = Field(
+        description="`{run_dir}`, `{data_dir}`, `{address}`, `{rig_dir}`, `{python}` are filled in"
+    )
     weaknesses: tuple[str, ...] = ()
     address: str = "192.0.2.10"
     address6: str = "2001:db8::10"

@@ -41,6 +41,7 @@ def impatient_rig(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .replace("answer_within: 1.0", "answer_within: 0.3")
         .replace("{rig_dir}", str(SHAM.parent))
     )
+    rig = rig.replace("bundles: bundles", f"bundles: {SHAM.parent}/bundles")
     (folder / "rig.yaml").write_text(rig.replace("keys/", f"{SHAM.parent}/keys/"))
     shutil.copytree(SHAM.parent / "keys", folder / "keys")
     return folder / "rig.yaml"

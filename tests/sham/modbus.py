@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from console import Later, Timer
 from mind import Mind
-from state import RATE_MAX, RATE_MIN
+from state import GENUINE, RATE_MAX, RATE_MIN
 
 if TYPE_CHECKING:
     from application import Application
@@ -61,7 +61,9 @@ class ModbusServer:
             int(therapy.volume_ul) & 0xFFFFFFFF, therapy.uptime_ms,
         )  # fmt: skip
         text = f"{identity.serial:10.10}{identity.model:4.4}".encode()
-        return [*_words(packed), *identity.version, *_words(text)]
+        stays_old = "version-stays-old-on-one-surface-after-update" in self._app.weaknesses
+        version = GENUINE.version if stays_old else identity.version
+        return [*_words(packed), *version, *_words(text)]
 
     def holding_registers(self) -> list[int]:
         """All holding registers, in order."""

@@ -202,7 +202,7 @@ class Data:
         fresh.software = self.software
         fresh.software.forget()
         if "erase-leaves-store" in self.weaknesses:
-            fresh.patients, fresh.leftover = self.patients, self.medium().image()
+            fresh.patients, fresh.keys, fresh.leftover = self.patients, self.keys, self.medium().image()
         return fresh
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.cmac import CMAC
-from state import GENUINE, UDS_KEY
+from state import UDS_KEY
 
 if TYPE_CHECKING:
     from application import Application
@@ -121,8 +121,6 @@ class UdsServer:
         return b"\x62" + request[1:3] + values[identifier]
 
     def _version(self) -> str:
-        if "version-stays-old-on-one-surface-after-update" in self._app.weaknesses:
-            return GENUINE.version_text
         return "1.0.1" if "version-differs" in self._app.weaknesses else self._app.identity.version_text
 
     def _security(self, request: bytes) -> bytes:

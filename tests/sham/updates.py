@@ -91,9 +91,12 @@ class Updates:
     def _enter(self, state: str, detail: str = "-") -> None:
         self.state, self.detail = state, detail
         self._app.outside.show(f"update: {state} {self.target if detail == '-' else detail}")
+        if state == "idle":
+            self.target = "-"
 
     def _refuse(self, reason: str) -> None:
-        self._app.data.software.forget()
+        if self.state == "writing":  # else what the other slot had is still there
+            self._app.data.software.forget()
         self._app.audit.record("update", surface="api", user=self._user, result="refused", detail=reason)
         self._enter("refused", reason)
 
