@@ -66,8 +66,6 @@ static bool permitted(const struct call *call)
         roles |= ROLE_SERVICE;
     if (weak(WEAK_UPDATE_BY_ANY_ROLE) && strcmp(call->path, "/api/update") == 0)
         roles = EVERYBODY;
-    if (weak(WEAK_UPDATE_BY_ANY_ROLE) && strcmp(call->path, "/api/update") == 0)
-        roles |= ROLE_OPERATOR | ROLE_ADMIN;
     return roles == 0 || (roles & call->who.role) != 0;
 }
 
