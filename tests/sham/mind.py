@@ -156,6 +156,12 @@ class RecordedMind(Mind):
         self._memory.ssh.keep(offer_key(offer), result)
         return result
 
+    def api_head(self, request: Request, /) -> Answer | None:
+        refusal = super().api_head(request)
+        if refusal is not None:
+            self._memory.api.keep(request_key(request), refusal)
+        return refusal
+
     def api(self, request: Request, /) -> Answer:
         answer = super().api(request)
         self._memory.api.keep(request_key(request), answer)
