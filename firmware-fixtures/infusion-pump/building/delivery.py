@@ -1,4 +1,4 @@
-"""What the maker puts into the unit: it reaches the firmware through items of the emulator's fw_cfg, never through the disk."""
+"""What the maker puts into the unit: it reaches the firmware through the emulator's fw_cfg, never through the disk."""
 
 from __future__ import annotations
 

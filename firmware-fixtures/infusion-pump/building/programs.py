@@ -21,11 +21,14 @@ LDFLAGS = ("-pie", "-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-s")
 APPLICATION = (
     "main", "util", "pump", "storage", "audit", "accounts", "dialogue", "commands", "terminals", "cmac", "can",
     "uds", "modbus", "modbus_tcp", "modbus_rtu", "control", "weaknesses", "version", "update", "update_fetch", "trial",
-    "unit", "seal", "keys", "records", "store", "passwords", "equipment", "backup_make", "backup_read", "api", "api_dispatch",
-    "api_session", "api_device", "api_users", "api_patients", "api_files", "api_system",
+    "unit", "seal", "keys", "records", "store", "passwords", "equipment", "backup_make", "backup_read", "api",
+    "api_dispatch", "api_session", "api_device", "api_users", "api_patients", "api_files", "api_system",
 )  # fmt: skip
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "vp1d": (APPLICATION, ("-lmicrohttpd", "-lgnutls", "-ljansson", "-lsodium", "-lnettle", "-lcrypt", "-lm", "-lpthread")),
+    "vp1d": (
+        APPLICATION,
+        ("-lmicrohttpd", "-lgnutls", "-ljansson", "-lsodium", "-lnettle", "-lcrypt", "-lm", "-lpthread"),
+    ),
     "vp1-supervise": (("supervisor",), ()),
     "vp1-updater": (("updater", "util", "version", "weaknesses"), ("-lpthread",)),
     "vp1-menu": (("menu",), ()),

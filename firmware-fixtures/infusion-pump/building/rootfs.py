@@ -66,9 +66,7 @@ def build_initrd(sysroot: Path, *, init: Path, tree: Path, out: Path) -> None:
     run(["sh", "-c", f"cd '{tree}' && cpio --quiet --reproducible -o -H newc -R 0:0 <'{listing}' >'{out}'"])
 
 
-def build_root(
-    sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, empty_data: Path, tree: Path
-) -> None:
+def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, empty_data: Path, tree: Path) -> None:
     """The root file system of a slot. `empty_data` is the data partition as the factory reset leaves it."""
     progress("root file system")
     for folder in (

@@ -1,4 +1,5 @@
 /* Backup, restore and the equipment's files over the API (VP1-ICD 11.3, 12). */
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,9 @@
 #include "storage.h"
 #include "store.h"
 #include "weaknesses.h"
+
+/* The key of a backup takes 8 MiB: one at a time. */
+static pthread_mutex_t one_key = PTHREAD_MUTEX_INITIALIZER;
 
 static void post_backup(struct call *call)
 {
@@ -27,7 +31,9 @@ static void post_backup(struct call *call)
         content->records = *store_look();
         store_done();
         content->set_rate = pump_setting(SET_RATE);
+        pthread_mutex_lock(&one_key);
         bytes = backup_make(content, passphrase, &len);
+        pthread_mutex_unlock(&one_key);
         sodium_memzero(content, sizeof *content);
         free(content);
     }
@@ -88,8 +94,10 @@ static void put_restore(struct call *call)
         api_storage_failed(call);
         return;
     }
+    pthread_mutex_lock(&one_key);
     const char *refused = backup_read(call->bytes, call->len, passphrase, content,
                                       weak(WEAK_RESTORE_WRITES_BEFORE_VERIFY) ? write_section : NULL);
+    pthread_mutex_unlock(&one_key);
     if (refused != NULL) {
         record_refused(call, refused);
         api_refuse(call, 422, refused);
