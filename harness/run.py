@@ -60,7 +60,7 @@ class Run:
             rig_sha256=rig.sha256,
             device=rig.device.device,
             device_sha256=rig.device_sha256,
-            item=rig.file.item.model_dump(mode="json"),
+            item=rig.file.item.model_dump(mode="json", exclude={"setup_code"}),
             grade=rig.file.item.grade.value,
             equipment=[piece.model_dump(mode="json") for piece in rig.file.equipment],
             permits=[effect.value for effect in rig.file.permits],

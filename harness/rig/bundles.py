@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.rig.claim_base import Strict
 from harness.rig.loading import Rig
 
-__all__ = ["Bundle", "load_bundles"]
+__all__ = ["Bundle", "Expected", "load_bundles"]
 
 Expected = Literal["accepted", "refused", "rolled-back"]
 

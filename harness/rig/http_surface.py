@@ -114,7 +114,7 @@ class HttpSurface(LogInSurface):
     @classmethod
     def _whole_operations(cls, actions: dict[str, HttpAction]) -> dict[str, HttpAction]:
         for name, action in actions.items():
-            missing = set(OPERATIONS.get(name, ())) - set(action.args) - action.named()
+            missing = set(OPERATIONS.get(name, ())) - action.named()
             if missing:
                 raise ValueError(f"action {name}: the operation has {', '.join(sorted(missing))}; use it in braces")
             if bool(action.columns) != bool(action.rows):

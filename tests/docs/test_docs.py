@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from harness.cli import _parser
 from harness.pytest_plugin import pytest_addoption
-from harness.rig import claims, device_file, rig_file
+from harness.rig import claims, device_file, http_surface, rig_file
 from harness.rig.baseline import BASELINE
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
 
@@ -43,12 +43,17 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     device_file.DialogueLogin: "Log-in",
     device_file.Action: "Action",
     device_file.FieldCodec: "Field",
+    http_surface.HttpLogin: "HTTP log-in",
+    http_surface.HttpPattern: "HTTP pattern",
+    http_surface.HttpRequestSpec: "HTTP request",
+    http_surface.HttpAction: "HTTP action",
     device_file.Register: "Register",
     device_file.Identifier: "Identifier",
     device_file.UdsSecurity: "Security access",
     device_file.BusEffect: "Harmless command",
     claims.Source: "Source",
     claims.AuditRecord: "Audit record",
+    claims.BackupPart: "Backup part",
     claims.SignalField: "Signal field",
 }
 

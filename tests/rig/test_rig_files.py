@@ -72,6 +72,12 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
         ("  modbus-tcp: {type", "  modbus: {type", 6, "did you mean 'modbus-tcp'"),
         ("type: modbus-tcp, host", "type: carrier-pigeon, host", 6, "carrier-pigeon"),
         ("port: 1502", "port: 70000", 6, "links.modbus-tcp.port"),
+        (
+            "{type: modbus-tcp, host: 127.0.0.1, port: 1502}",
+            "{type: https, host: 127.0.0.1, fingerprint: beef}",
+            6,
+            "beef",
+        ),
         ("port: 1502", "port: '${env:NO_SUCH_VARIABLE_HERE}'", 6, "NO_SUCH_VARIABLE_HERE is not set"),
     ],
 )
@@ -85,8 +91,8 @@ def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: s
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("    source: {document: VP1-ICD, revision: '1.0', section: '2.3'}\n", "", "a claim needs a source"),
-        ("surfaces: [console, ssh-menu]\n    scope", "surfaces: [consol]\n    scope", "no surface named 'consol'"),
+        ("    source: {document: VP1-ICD, revision: '2.0', section: '2.3 and 11.2'}\n", "", "a claim needs a source"),
+        ("surfaces: [console, ssh-menu, api]\n    scope", "surfaces: [consol]\n    scope", "no surface named 'consol'"),
         ("identity: modbus-tcp", "identity: smoke-signals", "no surface named 'smoke-signals'"),
         (
             "accounts: [operator, service, admin]\n    login",
@@ -95,6 +101,19 @@ def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: s
         ),
         ("threshold: 3", "threshold: many", "claims.LOCKOUT.threshold"),
         ("  LOCKOUT:", "  lockout:", "claim id 'lockout'"),
+        ("      token: token\n", "      token: token\n      cookie: sid\n", "either `token` or `cookie`"),
+        ("body: {user: '{user}', role: '{role}',", "body: {user: '{user}',", "user-add: the operation has role"),
+        (", rows: files, columns:", ", columns:", "`rows` and `columns` go together"),
+        (
+            "uptime: {action: status, name: uptime_ms",
+            "uptime: {action: stats, name: uptime_ms",
+            "no action named 'stats'",
+        ),
+        ("size_in: header length}", "size_in: length}", "no earlier part 'length'"),
+        ("{name: salt, size: 16}", "{name: salt}", "either `size` or `size_in`"),
+        ("    header: header\n", "    header: head\n", "no part named head"),
+        ("    backup: BACKUP\n", "    backup: BACKUPS\n", "no claim named 'BACKUPS'"),
+        ("closed: [api,", "closed: [app,", "no surface named 'app'"),
     ],
 )
 def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, words: str) -> None:
