@@ -54,3 +54,11 @@ def test_secrets_are_masked_at_equal_length(before: str, after: str) -> None:
     masked = Masker(["Summit-52"]).mask(before + "Summit-52" + after)
     assert "Summit-52" not in masked
     assert len(masked) == len(before) + 9 + len(after)
+
+
+def test_a_secret_that_comes_up_later_is_masked_from_then_on() -> None:
+    masker = Masker(["token"])
+    masker.add("token-of-ann")
+    masker.add("abc")
+    assert masker.mask("token-of-ann token abc") == "************ ***** abc"
+    assert masker.lengths("token-of-ann") == [12, 5]

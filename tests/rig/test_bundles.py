@@ -1,0 +1,80 @@
+"""The bundles of a rig: what the index says is believed of the file it names only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.rig.bundles import load_bundles
+from harness.rig.loading import Rig, load_rig
+
+ROOT = Path(__file__).parents[2]
+RIG = """\
+rig: bench
+device: pump.yaml
+item: {serial: S1, grade: emulated, setup_code: label-code}
+targets: [127.0.0.1]
+bundles: bundles
+links:
+  modbus-tcp: {type: modbus-tcp, host: 127.0.0.1}
+"""
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    shutil.copy(ROOT / "rigs/devices/infusion-pump.yaml", tmp_path / "pump.yaml")
+    (tmp_path / "rig.yaml").write_text(RIG)
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles/good.raucb").write_bytes(b"bundle")
+    return load_rig(tmp_path / "rig.yaml")
+
+
+def entry(**changes: object) -> dict[str, object]:
+    digest = hashlib.sha256(b"bundle").hexdigest()
+    return {"file": "good.raucb", "version": "1.1.0", "sha256": digest, "expect": "accepted"} | changes
+
+
+def write(rig: Rig, index: object) -> None:
+    (rig.path.parent / "bundles/index.json").write_text(json.dumps(index))
+
+
+def test_a_bundle_is_read_as_the_index_says(rig: Rig) -> None:
+    write(rig, {"good": entry(), "bad": entry(sha256="0" * 64, expect="refused", detail="signature")})
+    bundles = load_bundles(rig)
+    assert list(bundles) == ["good", "bad"]
+    assert (bundles["good"].version, bundles["good"].expect, bundles["good"].read()) == ("1.1.0", "accepted", b"bundle")
+    with pytest.raises(UsageError, match="not the one of the index"):
+        bundles["bad"].read()
+
+
+@pytest.mark.parametrize(
+    "change", [{"file": "../rig.yaml"}, {"file": "/etc/hostname"}, {"expect": "maybe"}, {"sha256": "no"}, {"more": 1}]
+)
+def test_an_index_that_is_none_is_named(rig: Rig, change: dict[str, object]) -> None:
+    write(rig, {"good": entry(**change)})
+    with pytest.raises(UsageError, match="not an index of bundles"):
+        load_bundles(rig)
+
+
+def test_what_is_missing_is_named(rig: Rig) -> None:
+    with pytest.raises(UsageError, match="no index of bundles"):
+        load_bundles(rig)
+    write(rig, {"gone": entry(file="gone.raucb")})
+    with pytest.raises(UsageError, match="'gone'"):
+        load_bundles(rig)["gone"].read()
+
+
+def test_a_rig_without_bundles_says_so(rig: Rig) -> None:
+    rig.path.write_text(RIG.replace("bundles: bundles\n", ""))
+    with pytest.raises(UsageError, match="has no update bundles"):
+        load_bundles(load_rig(rig.path))
+
+
+def test_the_code_on_the_label_is_among_the_secrets(rig: Rig) -> None:
+    assert "label-code" in rig.secrets()
+    assert "Summit-52-Lantern" in rig.secrets()
