@@ -1,0 +1,181 @@
+"""Steps that testcases have in common: done by somebody who may, with an account of its own, over a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+from harness.case import Case
+from harness.device.answer import Answer
+from harness.device.http import HttpSession
+from harness.device.outcomes import Accepted, Outcome
+from harness.rig.claims import EndOfLifeClaim, FirstUseClaim, PermissionClaim
+from harness.verdict import Undecided
+
+__all__ = [
+    "Newcomer",
+    "acting",
+    "add_account",
+    "await_log_in",
+    "await_restart",
+    "do",
+    "erase",
+    "permitted",
+    "reads",
+    "set_up",
+    "trust_anew",
+]
+
+POLL = 0.25
+"""Seconds between two looks at a device that restarts."""
+
+
+def permitted(case: Case, surface: str, action: str) -> list[str]:
+    """Return the accounts of a surface whose role may do `action` by the claims about permissions."""
+    claims = [each for each in case.bench.rig.device.claims_of(PermissionClaim).values() if surface in each.surfaces]
+    accounts = case.bench.log_in_surface(surface).accounts
+    return [
+        name
+        for name, account in accounts.items()
+        if any(action in claim.allowed.get(account.role, ()) for claim in claims)
+    ]
+
+
+@contextmanager
+def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
+    """Open a session of somebody who may do `action`, log out after the block.
+
+    Raises:
+        Undecided: nobody may, or the log-in is not accepted.
+    """
+    able = permitted(case, surface, action)
+    if not able:
+        raise Undecided(f"no declared account may do {action} on {surface}")
+    session = case.value(case.bench.http(surface).log_in(able[0]), f"log-in of {able[0]}")
+    try:
+        yield session
+    finally:
+        session.log_out()
+
+
+def do(case: Case, surface: str, action: str, *, octets: bytes | None = None, **named: str) -> Outcome[Answer]:
+    """Have somebody who may carry out an action, in a session of its own.
+
+    Raises:
+        Undecided: nobody may, or the log-in is not accepted.
+    """
+    with acting(case, surface, action) as session:
+        return session.do(action, octets=octets, **named)
+
+
+def reads(case: Case, surface: str, action: str) -> tuple[dict[str, str], ...]:
+    """Return the rows that an action answers to somebody who may.
+
+    Raises:
+        Undecided: it is not answered.
+    """
+    return tuple(dict(row) for row in case.value(do(case, surface, action), action).rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """An account that a testcase has made: its name, its role, and the password it was made with."""
+
+    user: str
+    role: str
+    password: str
+
+
+def add_account(case: Case, surface: str, *, role: str = "") -> Newcomer:
+    """Make the account that the device file declares harmless to make, in another role if one is given.
+
+    Raises:
+        Undecided: it is not made.
+    """
+    declared = {name: str(value) for name, value in case.bench.http(surface).spec.actions["user-add"].args.items()}
+    newcomer = Newcomer(declared["user"], role or declared["role"], declared["password"])
+    case.bench.wiring.hide(newcomer.password)
+    added = do(case, surface, "user-add", user=newcomer.user, role=newcomer.role, password=newcomer.password)
+    case.value(added, f"adding {newcomer.user}")
+    return newcomer
+
+
+def await_restart(case: Case, *, within: float, uptime: float, at: float) -> bool:
+    """Wait until the device's clock, `uptime` at the monotonic instant `at`, has started again.
+
+    False when that is not seen within so many seconds.
+    """
+    clock = case.bench.surface(case.bench.rig.device.identity)
+    slack = case.bench.rig.device.clock_tolerance
+    tick, deadline = Event(), time.monotonic() + within
+    while time.monotonic() < deadline:
+        asked = time.monotonic()
+        outcome = clock.read("uptime")
+        if isinstance(outcome, Accepted) and float(outcome.value) < uptime + asked - at - slack:
+            return True
+        tick.wait(POLL)
+    return False
+
+
+def await_log_in(case: Case, surface: str, *, within: float) -> bool:
+    """Wait until somebody can log in on a surface; False when nobody can within so many seconds."""
+    door = case.bench.log_in_surface(surface)
+    tick, deadline = Event(), time.monotonic() + within
+    while time.monotonic() < deadline:
+        with door.session() as opened:
+            if isinstance(opened, Accepted):
+                return True
+        tick.wait(POLL)
+    return False
+
+
+def erase(case: Case, claim: EndOfLifeClaim) -> Outcome[Answer]:
+    """Have a role that may reset the device to first use, and wait until it is there, its new certificate pinned.
+
+    Said before: `case.expecting(RESTART, …)`. The outcome is that of the request.
+
+    Raises:
+        Undecided: it does not restart, or does not come back.
+    """
+    api = case.bench.http(claim.surface)
+    clock = case.bench.surface(case.bench.rig.device.identity)
+    at = time.monotonic()
+    uptime = float(case.value(clock.read("uptime"), "uptime"))
+    eraser = next(name for name, account in api.accounts.items() if account.role in claim.roles)
+    session = case.value(api.log_in(eraser), f"log-in of {eraser}")
+    confirm = claim.confirm.format(serial=case.bench.rig.file.item.serial)
+    outcome = session.do("factory-reset", confirm=confirm)
+    session.drop()
+    if not isinstance(outcome, Accepted):
+        return outcome
+    if not await_restart(case, within=claim.within, uptime=uptime, at=at):
+        raise Undecided(f"no restart within {claim.within:g} s after the reset")
+    trust_anew(case, claim.surface, within=claim.within)
+    return outcome
+
+
+def trust_anew(case: Case, surface: str, *, within: float) -> str:
+    """Wait until the surface shows a certificate, pin it, and return its fingerprint.
+
+    Raises:
+        Undecided: none is shown within so many seconds.
+    """
+    api = case.bench.http(surface)
+    tick, deadline = Event(), time.monotonic() + within
+    shown = api.certificate()
+    while not isinstance(shown, Accepted) and time.monotonic() < deadline:
+        tick.wait(POLL)
+        shown = api.certificate()
+    fingerprint = case.value(shown, f"the certificate of {surface}")
+    api.trust(fingerprint)
+    return fingerprint
+
+
+def set_up(case: Case, claim: FirstUseClaim, *, code: str | None = None) -> Outcome[Answer]:
+    """Set a device in first use up, with the code of its label and the declared password of the account it makes."""
+    item = case.bench.rig.file.item
+    password = case.bench.rig.device.accounts[claim.account].password
+    return case.bench.http(claim.surface).do("setup", code=item.setup_code if code is None else code, password=password)

@@ -1,0 +1,360 @@
+"""A session ends with what is claimed to end it; its token is random, and good in its place only."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from os.path import commonprefix
+from urllib.parse import quote
+
+from harness.case import Case
+from harness.device.http import HttpSession, HttpSurface
+from harness.device.outcomes import Accepted, Outcome, Refused, name_of
+from harness.procedures import Newcomer, acting, add_account, await_log_in, await_restart, do, permitted
+from harness.rig.claims import BackupClaim, SessionClaim
+from harness.rig.device_file import DeviceFile, UdsSurface
+from harness.rig.rig_file import Effect
+from harness.testcase import About, Instance, contributes, each, each_surface, testcase, verifies
+from harness.verdict import Undecided
+from harness.watch import IncidentKind
+
+TOKENS = 16
+"""Tokens compared with each other."""
+BITS = 64
+"""Bits of a token that must differ from log-in to log-in: guessing half of 2^64 is out of reach online."""
+SHARED = 8
+"""Characters two random tokens may begin alike with: among 120 pairs of 16-letter ones less by chance once in 10^7."""
+RESTARTED_WITHIN = 60.0
+"""Seconds a restart may take before the testcase gives up; no limit of the device."""
+
+TAGS = [
+    verifies("NMPA-2022/ALOF", "NMPA-2022/PAUT", "NMPA-2020/IFU-access", "FDA-A1/A", "FDA-A1/B"),
+    contributes("ANSM-2019/CRIT-C", "MDS2-2019/ALOF"),
+]
+
+
+def ends(device: DeviceFile, *causes: str) -> Iterator[Instance]:
+    """Every claimed end of a session that is one of `causes`, on every surface."""
+    for claim_id, claim in device.claims_of(SessionClaim).items():
+        for surface in claim.surfaces:
+            for cause in claim.ends_with:
+                if cause in causes:
+                    yield Instance(f"{surface}-{cause}", (claim_id, surface, cause))
+
+
+def expect_over(case: Case, claim_id: str, title: str, door: HttpSurface, outcome: Outcome[object]) -> None:
+    """The request must be refused because nobody is logged in; any other answer says nothing."""
+    case.check(
+        title,
+        held=True if door.ended(outcome) else False if isinstance(outcome, Accepted) else None,
+        expected="refused, as nobody is logged in",
+        observed=name_of(outcome),
+        claim=claim_id,
+    )
+
+
+def open_as(case: Case, door: HttpSurface, who: Newcomer, password: str = "") -> HttpSession:
+    """Log in as an account the testcase has made, and see its session work."""
+    session = case.value(door.try_log_in(who.user, password or who.password), f"log-in of {who.user}")
+    case.twin(f"a request of {who.user}", door.read_in(session, "uptime"))
+    return session
+
+
+@testcase(
+    "SESSION-ENDS",
+    title="A session is over, and its token opens nothing, after what is claimed to end it",
+    tags=TAGS,
+    about=About(property="confidentiality", phase="design", method="function", threat="a stolen session"),
+    effects=[Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA],
+)
+@each(
+    "claim_id, surface, cause",
+    lambda device: ends(device, "log-out", "password", "role", "removal", "restore"),
+)
+def test_ends(case: Case, claim_id: str, surface: str, cause: str) -> None:
+    door = case.bench.http(surface)
+    case.attack(surface, f"the token of a session is used after {cause}")
+    match cause:
+        case "log-out":
+            after_log_out(case, claim_id, door)
+        case "password":
+            after_password(case, claim_id, door)
+        case "role" | "removal":
+            after_change(case, claim_id, door, cause)
+        case "restore":
+            after_restore(case, claim_id, door)
+
+
+def after_log_out(case: Case, claim_id: str, door: HttpSurface) -> None:
+    """For each account: the token that was logged out is dead, another one of the account is not."""
+    for account in door.accounts:
+        with case.step(f"As {account}"):
+            leaving, staying = (case.value(door.log_in(account), f"log-in of {account}") for _ in range(2))
+            case.twin("the token before the log-off", door.read_in(leaving, "uptime"))
+            case.expect_accepted("the log-off", leaving.log_out(), claim=claim_id)
+            for action in ("uptime", "version"):
+                expect_over(case, claim_id, f"{action} with the token", door, door.read_in(leaving, action))
+            case.twin("another session of the account", door.read_in(staying, "uptime"))
+            leaving.drop()
+            staying.log_out()
+
+
+def after_password(case: Case, claim_id: str, door: HttpSurface) -> None:
+    """Both ways: the account changes its own password, and an administrator does."""
+    who = add_account(case, door.name)
+    other = str(door.spec.actions["user-set-password"].args["password"])
+    case.bench.wiring.hide(other)
+    with case.step("The account changes its password"):
+        sessions = [open_as(case, door, who) for _ in range(2)]
+        changed = sessions[0].do("own-password", old=who.password, new=other)
+        case.value(changed, "changing the password")
+        for session, title in zip(sessions, ("the session that changed it", "another session"), strict=True):
+            expect_over(case, claim_id, title, door, door.read_in(session, "uptime"))
+            session.log_out()
+    with case.step("An administrator changes the password"):
+        session = open_as(case, door, who, other)
+        case.value(do(case, door.name, "user-set-password", user=who.user, password=who.password), "changing it")
+        expect_over(case, claim_id, "a session from before", door, door.read_in(session, "uptime"))
+        session.log_out()
+    open_as(case, door, who).log_out()
+
+
+def after_change(case: Case, claim_id: str, door: HttpSurface, cause: str) -> None:
+    """An administrator gives the account another role, or removes it."""
+    who = add_account(case, door.name)
+    session = open_as(case, door, who)
+    if cause == "role":
+        role = next(each.role for each in door.accounts.values() if each.role != who.role)
+        case.value(do(case, door.name, "user-set-role", user=who.user, role=role), "changing the role")
+    else:
+        case.value(do(case, door.name, "user-remove", user=who.user), "removing the account")
+    expect_over(case, claim_id, f"a session from before ({cause})", door, door.read_in(session, "uptime"))
+    session.drop()
+    if cause == "removal":
+        # Made again under its old name, the account must not inherit the session.
+        who = add_account(case, door.name)
+        expect_over(case, claim_id, "the same with the account made again", door, door.read_in(session, "uptime"))
+        session.drop()
+    open_as(case, door, who).log_out()
+
+
+def after_restore(case: Case, claim_id: str, door: HttpSurface) -> None:
+    """A backup made now is restored: every session is over, also of those whom it does not change."""
+    passphrase = next((each.passphrase for each in case.bench.rig.device.claims_of(BackupClaim).values()), None)
+    if passphrase is None:
+        raise Undecided("no claim about backups says with which passphrase to make one")
+    made = case.value(do(case, door.name, "backup", passphrase=passphrase), "a backup")
+    first, second = (account for account in door.accounts if account not in permitted(case, door.name, "restore"))
+    sessions = [case.value(door.log_in(account), f"log-in of {account}") for account in (first, second)]
+    for session in sessions:
+        case.twin(f"{session.account} before the restore", door.read_in(session, "uptime"))
+    with acting(case, door.name, "restore") as restoring:
+        case.value(restoring.do("restore", octets=made.text, passphrase=passphrase), "the restore")
+        for session in (*sessions, restoring):
+            title = f"the session of {session.account} after the restore"
+            expect_over(case, claim_id, title, door, door.read_in(session, "uptime"))
+    for session in sessions:
+        session.log_out()
+        case.twin(f"a new log-in of {session.account}", door.read("uptime"))
+
+
+@testcase(
+    "SESSION-RESTART",
+    title="No session outlives a restart of the device or of its application",
+    tags=TAGS,
+    about=About(property="confidentiality", phase="design", method="function", threat="a stolen session"),
+    effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
+    slow=True,
+    unqualified=True,
+)
+@each("claim_id, surface, cause", lambda device: ends(device, "restart", "reboot"))
+def test_restart(case: Case, claim_id: str, surface: str, cause: str) -> None:
+    door = case.bench.http(surface)
+    case.attack(surface, f"tokens are used after {cause}")
+    sessions = [case.value(door.log_in(account), f"log-in of {account}") for account in door.accounts]
+    at = time.monotonic()
+    for session in sessions:
+        case.twin(f"{session.account} before", door.read_in(session, "uptime"))
+    uptime = float(case.value(case.bench.surface(case.bench.rig.device.identity).read("uptime"), "uptime"))
+    case.await_watches()
+    with case.expecting(IncidentKind.RESTART, IncidentKind.GAP, within=2 * RESTARTED_WITHIN):
+        begin_restart(case, door, cause)
+        if not await_restart(case, within=RESTARTED_WITHIN, uptime=uptime, at=at):
+            raise Undecided(f"no restart seen within {RESTARTED_WITHIN:g} s")
+        if not await_log_in(case, surface, within=RESTARTED_WITHIN):
+            raise Undecided(f"nobody can log in {RESTARTED_WITHIN:g} s after the restart")
+    for session in sessions:
+        title = f"the session of {session.account} after the {cause}"
+        expect_over(case, claim_id, title, door, door.read_in(session, "uptime"))
+        session.drop()
+    for account in door.accounts:
+        with door.session(account) as opened:
+            case.twin(f"a new log-in of {account}", opened)
+
+
+def begin_restart(case: Case, door: HttpSurface, cause: str) -> None:
+    """Restart the application by the diagnostic reset, or the device by the surface's own action."""
+    if cause == "reboot":
+        case.value(do(case, door.name, "reboot"), "the reboot")
+        return
+    surfaces = case.bench.rig.device.surfaces
+    able = [name for name, spec in surfaces.items() if isinstance(spec, UdsSurface) and spec.reset is not None]
+    if not able:
+        raise Undecided("no surface declares a reset that restarts the application")
+    diagnostics = case.bench.uds(able[0])
+    case.value(diagnostics.unlock(), "security access")
+    case.value(diagnostics.reset(), "the reset")
+
+
+@testcase(
+    "SESSION-LIMIT",
+    title="An account has no more sessions at a time than claimed",
+    tags=TAGS,
+    about=About(property="confidentiality", phase="design", method="function", threat="sessions left open"),
+    effects=[Effect.ACCOUNTS],
+)
+@each(
+    "claim_id, surface",
+    lambda device: [
+        Instance(surface, (claim_id, surface))
+        for claim_id, claim in device.claims_of(SessionClaim).items()
+        if claim.most is not None
+        for surface in claim.surfaces
+    ],
+)
+def test_limit(case: Case, claim_id: str, surface: str) -> None:
+    most = case.bench.rig.device.claims_of(SessionClaim)[claim_id].most or 0
+    door = case.bench.http(surface)
+    account, *others = door.accounts
+    case.attack(surface, f"{most + 1} sessions of {account}")
+    sessions = []
+    for number in range(most):
+        outcome = door.log_in(account)
+        case.expect_accepted(f"session {number + 1} of {account}", outcome, claim=claim_id)
+        sessions.append(case.value(outcome, f"session {number + 1}"))
+    over = door.log_in(account)
+    case.check(
+        f"session {most + 1} of {account}",
+        held=True
+        if isinstance(over, Refused) and over.reason == "full"
+        else False
+        if isinstance(over, Accepted)
+        else None,
+        expected="refused, as there are too many",
+        observed=name_of(over),
+        claim=claim_id,
+    )
+    if isinstance(over, Accepted):
+        over.value.log_out()
+    for other in others:
+        with door.session(other) as opened:
+            case.expect_accepted(f"{other} meanwhile", opened, claim=claim_id)
+    for number, session in enumerate(sessions):
+        case.twin(f"session {number + 1} goes on", door.read_in(session, "uptime"))
+    sessions.pop().log_out()
+    with door.session(account) as opened:
+        case.twin(f"{account} once a session is over", opened)
+    for session in sessions:
+        session.log_out()
+
+
+@testcase(
+    "SESSION-TOKEN-RANDOM",
+    title="Tokens of sessions are as declared, never the same, and follow neither clock nor counter",
+    tags=[
+        verifies("NMPA-2022/PAUT", "NMPA-2020/IFU-access", "FDA-A1/A", "FDA-A1/C"),
+        contributes("ANSM-2019/CRIT-C", "ANSM-2019/RISK-OBSC"),
+    ],
+    about=About(property="confidentiality", phase="design", method="penetration", threat="a guessed session"),
+    effects=[Effect.ACCOUNTS],
+    unqualified=True,
+)
+@each_surface(SessionClaim)
+def test_tokens(case: Case, claim_id: str, surface: str) -> None:
+    claim = case.bench.rig.device.claims_of(SessionClaim)[claim_id]
+    door = case.bench.http(surface)
+    accounts = list(door.accounts)
+    case.attack(surface, f"{TOKENS} tokens are compared")
+    began, tokens = time.time(), []
+    for number in range(TOKENS):
+        session = case.value(door.log_in(accounts[number % len(accounts)]), "log-in")
+        tokens.append(session.token)
+        if number in (0, TOKENS - 1):
+            case.twin("a request with the token", door.read_in(session, "uptime"))
+        session.log_out()
+    odd = [len(token) for token in tokens if claim.token and not re.fullmatch(claim.token, token)]
+    case.check("tokens not as declared", held=not odd, expected=claim.token, observed=f"{len(odd)}", claim=claim_id)
+    different = len(set(tokens))
+    case.check("different tokens", held=different == TOKENS, expected=TOKENS, observed=different, claim=claim_id)
+    columns = [set(letters) for letters in zip(*tokens, strict=False)]
+    moving = [column for column in columns if len(column) > 1]
+    alphabet = len(set().union(*moving)) if moving else 1
+    bits = len(moving) * math.log2(alphabet)
+    case.check(
+        "bits that differ", held=bits >= BITS, expected=f"{BITS} or more", observed=f"{bits:.0f}", claim=claim_id
+    )
+    fixed = len(commonprefix(tokens))
+    alike = max(len(commonprefix(pair)) - fixed for pair in combinations(tokens, 2))
+    title = "letters that two tokens begin alike with"
+    case.check(title, held=alike < SHARED, expected=f"below {SHARED}", observed=alike, claim=claim_id)
+    derived = [how for how, made in guessed_tokens(accounts, began, time.time()) if made in tokens]
+    case.check("tokens made of clock, counter or name", held=not derived, expected=[], observed=derived, claim=claim_id)
+
+
+def guessed_tokens(accounts: list[str], began: float, ended: float) -> Iterator[tuple[str, str]]:
+    """What weak devices are known to make tokens of: a digest of seconds, of a small number, of the account."""
+    seconds = range(int(began) - 30, int(ended) + 31)
+    texts = [str(number) for number in (*range(4096), *seconds)]
+    texts += [f"{account}{mark}" for account in accounts for mark in ("", *seconds)]
+    for text in texts:
+        for digest in (hashlib.md5, hashlib.sha1, hashlib.sha256):
+            yield f"{digest.__name__} of {text}", digest(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@testcase(
+    "SESSION-TOKEN-PLACE",
+    title="A token is taken whole, and only where requests carry it",
+    tags=[
+        verifies("NMPA-2022/PAUT", "NMPA-2022/AUTH", "NMPA-2020/IFU-access", "FDA-A1/A", "FDA-VC/VULN-ABUSE"),
+        contributes("ANSM-2019/CRIT-C"),
+    ],
+    about=About(property="confidentiality", phase="design", method="penetration", threat="a token in a log or link"),
+    effects=[Effect.ACCOUNTS],
+    unqualified=True,
+)
+@each_surface(SessionClaim)
+def test_places(case: Case, claim_id: str, surface: str) -> None:
+    door = case.bench.http(surface)
+    login = door.spec.login
+    action = door.fields["uptime"].action
+    case.attack(surface, "a token where none belongs, and tokens that are nearly right")
+    with door.session() as opened:
+        session = case.value(opened, "log-in")
+        right = session.request(action)
+        bare = door.request(action)
+        case.twin("the token in its place", door.send(right, action=action))
+        token = session.token
+        with case.step("In another place"):
+            for name in dict.fromkeys((login.token or login.cookie, "token", "access_token", "session", "auth")):
+                target = bare.target + (b"&" if b"?" in bare.target else b"?") + f"{name}={quote(token)}".encode()
+                expect_over(case, claim_id, f"in the query as {name}", door, door.send(replace(bare, target=target)))
+            elsewhere = {"Cookie": f"{login.token}={token}", "X-Auth-Token": token, "Authorization": f"Basic {token}"}
+            for header, value in elsewhere.items():
+                if (header.encode(), value.encode()) not in right.headers:
+                    request = replace(bare, headers=(*bare.headers, (header.encode(), value.encode())))
+                    expect_over(case, claim_id, f"in the header {header}", door, door.send(request))
+        with case.step("Not whole"):
+            other = "1" if token[-1] != "1" else "2"
+            wrong = {
+                "cut by a letter": token[:-1], "the last letter another": token[:-1] + other, "twice": token + token,
+                "none": "", "only the first letter": token[:1], "zeros": "0" * len(token),
+            }  # fmt: skip
+            for title, value in wrong.items():
+                headers = tuple((name, text.replace(token.encode(), value.encode())) for name, text in right.headers)
+                expect_over(case, claim_id, title, door, door.send(replace(right, headers=headers)))
+        case.twin("the token in its place, after these", door.send(right, action=action))
