@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -41,6 +42,8 @@ class Capability(StrEnum):
     """Resets, shutdowns and panics are seen from outside as they happen."""
     NETWORK = "network"
     """The device lives in a private network; `holder.sockets` opens sockets in it."""
+    STORAGE = "storage"
+    """`storage`: everything that the device's media hold can be read out while it has no power."""
 
 
 class EventKind(StrEnum):
@@ -145,6 +148,12 @@ class Control(Protocol):
 
     def restore(self) -> RestoreReport:
         """Bring the device back to its baseline, running."""
+
+    def storage(self) -> Path:
+        """Read out what the device's media hold, byte by byte, while it has no power.
+
+        A file of the control's own, good until the next call or the end; never read by anybody but the bench.
+        """
 
     def alive(self) -> bool:
         """The bench's own view: is the device powered (its emulator running)? Says nothing of its health."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport, no_capability
 from harness.errors import ControlFault, UsageError
@@ -97,6 +98,10 @@ class CommandControl:
         seconds = self._run(Capability.RESTORE, self._commands.restore)
         self._powered = True
         return RestoreReport(method="command", seconds=seconds)
+
+    def storage(self) -> Path:
+        """Raises: ControlFault, always: no command hands over the media."""
+        raise no_capability("command", Capability.STORAGE)
 
     def alive(self) -> bool:
         """The exit code of the status command; without one, what was last commanded."""

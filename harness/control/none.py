@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn
 
 from harness.control.base import Capability, ControlEvent, RestoreReport, no_capability
@@ -34,6 +35,10 @@ class NoControl:
     def restore(self) -> RestoreReport:
         """Raises: ControlFault, always."""
         self._refuse(Capability.RESTORE)
+
+    def storage(self) -> Path:
+        """Raises: ControlFault, always."""
+        self._refuse(Capability.STORAGE)
 
     def alive(self) -> bool:
         """True: nothing says otherwise."""

@@ -60,7 +60,7 @@ class ProcessControl:
         """Everything but a graceful power-off, which a process does not have: `power_off` kills too."""
         return frozenset(
             (Capability.POWER, Capability.CUT, Capability.RESET, Capability.RESTORE, Capability.EVENTS)
-        ) | {Capability.NETWORK}
+        ) | {Capability.NETWORK, Capability.STORAGE}
 
     @property
     def events(self) -> tuple[ControlEvent, ...]:
@@ -136,6 +136,19 @@ class ProcessControl:
         self.power_on()
         steps.done("start")
         return RestoreReport(method="restart", seconds=steps.total(), steps=steps.taken)
+
+    def storage(self) -> Path:
+        """Every file in the data directory, one behind the other in the order of their names.
+
+        Raises:
+            ControlFault: the process runs.
+        """
+        if self.alive():
+            raise ControlFault("the storage is read out of a device without power", hint="power_off first")
+        image = self.holder.scratch / "storage.raw"
+        files = sorted(file for file in self.data_dir.rglob("*") if file.is_file())
+        image.write_bytes(b"".join(file.read_bytes() for file in files))
+        return image
 
     def alive(self) -> bool:
         """True while the process runs."""

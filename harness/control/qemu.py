@@ -18,7 +18,7 @@ from harness.control.base import Capability, ControlEvent, Deadline, EventKind, 
 from harness.control.holder import DeviceProcess, Holder
 from harness.control.machine import MachineFiles, QemuMachine, Ram
 from harness.control.qmp import QmpSession
-from harness.control.template import Template, TemplateStore, create_overlay
+from harness.control.template import Template, TemplateStore, create_overlay, to_raw
 from harness.errors import ControlFault
 
 __all__ = ["PromptSettles", "QemuControl", "Settle"]
@@ -220,10 +220,32 @@ class QemuControl:
             weaknesses=weaknesses,
         )
 
+    def storage(self) -> Path:
+        """The disk as the device left it, raw, holes where nothing was ever written.
+
+        Raises:
+            ControlFault: the device has power, or no disk.
+        """
+        if self._process is not None and self._process.alive():
+            raise ControlFault("the storage is read out of a device without power", hint="power_off first")
+        if not self._disk.exists():
+            raise ControlFault("this machine has no disk, or had no power yet")
+        image = self.run_dir / "storage.raw"
+        to_raw(self._disk, image)
+        return image
+
     def alive(self) -> bool:
         """True while the emulator runs and the guest has not switched itself off."""
         process = self._process
         return process is not None and process.alive() and not self._halted
+
+    def disk_written(self) -> int:
+        """How many bytes this QEMU process has written to the device's disk for it.
+
+        Raises:
+            ControlFault: the device has no power.
+        """
+        return sum(int(drive["stats"]["wr_bytes"]) for drive in self._command("query-blockstats"))
 
     def agent(self) -> BenchAgent:
         """The connection to the bench agent; opened when first asked for.
@@ -333,10 +355,10 @@ class QemuControl:
             )
         return active
 
-    def _command(self, command: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def _command(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         if self._qmp is None:
             raise ControlFault(f"{command}: the device has no power", hint="power_on first")
-        self._qmp.execute(command, arguments, timeout=_COMMAND_S)
+        return self._qmp.execute(command, arguments, timeout=_COMMAND_S)
 
     def _quit(self) -> None:
         """QEMU writes out what it holds of the disk, and ends."""

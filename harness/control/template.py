@@ -28,7 +28,7 @@ from harness.control.base import Deadline
 from harness.control.machine import QemuMachine
 from harness.errors import ControlFault
 
-__all__ = ["Template", "TemplateStore", "create_overlay"]
+__all__ = ["Template", "TemplateStore", "create_overlay", "to_raw"]
 
 _FORMAT = 1  # of what a template's folder holds
 _MAKING_S = 300.0
@@ -171,6 +171,15 @@ def create_overlay(file: Path, *, backing: Path, size_of: Path | None = None) ->
         _qemu_img(*argv, "-u", str(file), str(about["virtual-size"]))
     else:
         _qemu_img(*argv, str(file))
+
+
+def to_raw(disk: Path, file: Path) -> None:
+    """Write the whole content of a qcow2 file to the raw image `file`, which is made anew.
+
+    Raises:
+        ControlFault: qemu-img cannot.
+    """
+    _qemu_img("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), str(file))
 
 
 def _qemu_img(*argv: str) -> str:

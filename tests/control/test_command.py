@@ -73,4 +73,6 @@ def test_no_control_refuses_everything() -> None:
     for operation in (control.power_on, control.power_off, control.cut, control.reset, control.restore):
         with pytest.raises(ControlFault, match="no means"):
             operation()
+    with pytest.raises(ControlFault, match="no means for 'storage'"):
+        control.storage()
     control.close()

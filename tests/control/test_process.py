@@ -81,6 +81,20 @@ def test_power_and_restore(start: Start) -> None:
         link.connect((control.address, 7))
 
 
+def test_the_storage_is_what_was_written(start: Start) -> None:
+    control = start()
+    control.power_on()
+    (control.data_dir / "two").write_bytes(b"second")
+    (control.data_dir / "one").write_bytes(b"first ")
+    with pytest.raises(ControlFault, match="without power"):
+        control.storage()
+    control.cut()
+    assert control.storage().read_bytes() == b"first second"
+    control.restore()
+    control.cut()
+    assert control.storage().read_bytes() == b""
+
+
 def test_an_unasked_end_is_an_event(start: Start) -> None:
     control = start()
     control.power_on()

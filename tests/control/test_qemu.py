@@ -190,10 +190,13 @@ def test_a_power_cut_keeps_the_disk_and_a_reset_boots(device: Device) -> None:
         console.log_in()
         console.command(b"rate 77.0")
     control.agent().sync()
+    with pytest.raises(ControlFault, match="without power"):
+        control.storage()
     control.cut()
     assert not control.alive()
     with pytest.raises(ControlFault, match="without power"):
         control.reset()
+    assert b"event=rate" in control.storage().read_bytes()  # of the audit log
     PromptSettles("console", b"login: ", within_s=30)(_paused(control))
     with Console(control) as console:
         console.log_in()
