@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import BenchFault, ProofrigError, UsageError
-from harness.verdict import EXIT_INCONCLUSIVE, EXIT_USAGE
+from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_USAGE
 
 __all__ = ["main"]
 
@@ -47,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"proofrig {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run the testcases on a rig; pytest's options may follow")
+    run = commands.add_parser("run", help="run the testcases on a rig; pytest's options may follow", allow_abbrev=False)
     run.add_argument("rig", type=Path, metavar="RIG")
+    run.add_argument("--run-dir", metavar="DIR", help="folder of this run (default: a new one under reports/)")
+    _add_history(run)
     run.set_defaults(command=_run)
 
     rig = commands.add_parser("rig", help="look at a rig")
@@ -74,8 +76,22 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="make the reports of a run again, a killed run's too")
     report.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     report.add_argument("--no-html", action="store_true", help="leave out the Allure HTML and the coverage page")
+    _add_history(report)
     report.set_defaults(command=_report)
+
+    changes = commands.add_parser(
+        "changes", help="what changed from one run to another; exit code 10 for a new failure"
+    )
+    changes.add_argument("old", type=Path, metavar="OLD", help="folder of the run before")
+    changes.add_argument("new", type=Path, metavar="NEW", help="folder of the run after")
+    changes.add_argument("--write", type=Path, metavar="DIR", help="write changes.json and changes.html into DIR too")
+    changes.set_defaults(command=_changes)
     return parser
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--history", metavar="FILE", help="history of the rig: show its trends, add the run to it")
+    parser.add_argument("--against", metavar="RUN", help="say what changed since this run, a folder or the word last")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -83,7 +99,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     rest: list[str] = arguments.rest
     paths = [part for part in rest if not part.startswith("-") and Path(part.split("::")[0]).exists()]
-    return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *rest]))
+    ours = {"--run-dir": arguments.run_dir, "--history": arguments.history, "--against": arguments.against}
+    options = [f"{name}={value}" for name, value in ours.items() if value is not None]
+    return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *options, *rest]))
 
 
 def _rig_check(arguments: argparse.Namespace) -> int:
@@ -126,8 +144,29 @@ def _report(arguments: argparse.Namespace) -> int:
 
     if not (arguments.run / "journal.jsonl").is_file():
         raise UsageError(f"{arguments.run} holds no journal", hint="give the folder of a run, under reports/")
-    finish_report(arguments.run, html=not arguments.no_html, write=print)  # noqa: T201
+    finish_report(
+        arguments.run,
+        html=not arguments.no_html,
+        write=print,  # noqa: T201
+        history=Path(arguments.history) if arguments.history else None,
+        against=arguments.against,
+    )
     return 0
+
+
+def _changes(arguments: argparse.Namespace) -> int:
+    from harness.report.changes import Kind, compare, read_side  # noqa: PLC0415
+    from harness.report.changes_page import changes_lines, write_changes  # noqa: PLC0415
+    from harness.report.summary import terminal  # noqa: PLC0415
+
+    changes = compare(read_side(arguments.old), read_side(arguments.new))
+    width, colour = terminal()
+    for each in changes_lines(changes, width=width, colour=colour):
+        print(each)  # noqa: T201
+    if arguments.write:
+        arguments.write.mkdir(parents=True, exist_ok=True)
+        write_changes(changes, arguments.write)
+    return EXIT_FAIL if changes.of(Kind.NEW_FAILURE) else 0
 
 
 if __name__ == "__main__":

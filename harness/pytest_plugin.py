@@ -47,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rig", metavar="FILE", help="rig file: run testcases on this rig")
     group.addoption("--run-dir", metavar="DIR", help="folder of this run (default: a new one under reports/)")
     group.addoption("--no-html", action="store_true", help="leave out the Allure HTML and the coverage page")
+    group.addoption("--history", metavar="FILE", help="history of the rig: show its trends, add this run to it")
+    group.addoption("--against", metavar="RUN", help="say what changed since this run, a folder or the word last")
     group.addoption("--weakness", action="append", default=[], metavar="NAME", help="switch on a flaw of the fixture")
     group.addoption("--fuzz-cases", type=int, default=0, metavar="N", help="fuzz cases a campaign (default: its own)")
 

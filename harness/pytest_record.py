@@ -41,6 +41,9 @@ class RunRecord:
         self.left_out: dict[str, str] = {}
         self.results: dict[str, tuple[Verdict, str]] = {}
         self._workers_seen: set[str] = set()
+        against = config.getoption("--against")
+        if against and against != "last" and not Path(against).is_dir():
+            raise pytest.UsageError(f"--against {against}: is no folder of a run, nor the word last")
         if self.is_worker:
             self.run_dir = Path(config.workerinput["proofrig_run_dir"])  # type: ignore[attr-defined]
         else:
@@ -144,8 +147,15 @@ class RunRecord:
             return
         from harness.report.summary import finish_report  # noqa: PLC0415  (reports are made at the end only)
 
+        history = self.config.getoption("--history")
         try:
-            finish_report(self.run_dir, html=not self.config.getoption("--no-html"), write=terminalreporter.write_line)
+            finish_report(
+                self.run_dir,
+                html=not self.config.getoption("--no-html"),
+                write=terminalreporter.write_line,
+                history=Path(history) if history else None,
+                against=self.config.getoption("--against"),
+            )
         except (UsageError, OSError) as error:
             # The run stands as it is in the journal: a report that fails does not change its verdicts or exit code.
             terminalreporter.write_line(f"the reports could not be made: {error}")

@@ -68,6 +68,10 @@ def _nodeid(result: Mapping[str, Any]) -> str:
 
 
 def _agree(result: dict[str, Any], case: CaseRecord) -> None:
+    # One identity for every run, whether it ran or not: a parameter's `repr` changes with the device file.
+    result["testCaseId"] = result["historyId"] = _digest(case.nodeid)
+    for parameter in result.get("parameters", ()):
+        parameter["excluded"] = True
     result["status"] = STATUS[case.verdict]
     result["labels"] = [each for each in result["labels"] if each["name"] != VERDICT]
     result["labels"].append({"name": VERDICT, "value": case.verdict.value})
@@ -83,14 +87,11 @@ def _agree(result: dict[str, Any], case: CaseRecord) -> None:
 def _new(results: Path, case: CaseRecord, run: RunRecord, registry: Registry) -> tuple[Path, dict[str, Any]]:
     facts = facts_of_record(case, run, registry)
     started = _milliseconds(case.started or run.started)
-    digest = hashlib.md5(case.nodeid.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
     name = str(uuid.uuid4())
     return results / f"{name}-result.json", {
         "uuid": name,
         "name": title(facts),
         "fullName": line(case.nodeid),
-        "historyId": digest,
-        "testCaseId": digest,
         "stage": "finished",
         "start": started,
         "stop": started + round(case.seconds * 1000),
@@ -99,6 +100,10 @@ def _new(results: Path, case: CaseRecord, run: RunRecord, registry: Registry) ->
         "links": [{"type": "link", "url": url, "name": text} for url, text in links(facts, registry)],
         "steps": [_step(check, started) for check in case.checks],
     }
+
+
+def _digest(nodeid: str) -> str:
+    return hashlib.md5(nodeid.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
 
 
 def _step(check: CheckRecord, at: int) -> dict[str, Any]:

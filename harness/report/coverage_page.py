@@ -6,21 +6,17 @@ claims and leaves the judgement to the reviewer.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
 from harness.clauses.coverage import CheckCounts, ClauseCoverage, ClauseResult, DocumentCoverage, TaggedResult, cover
 from harness.clauses.model import Registry
-from harness.clean import file_name, show_text
+from harness.clean import file_name
 from harness.report.labels import CONFIDENCE, document_status
+from harness.report.page import render
 from harness.report.reading import CaseRecord, RunRecord
 from harness.verdict import CheckState
 
@@ -33,19 +29,14 @@ SIDE_BY_SIDE = (("NMPA-2020", "NMPA-2022"), ("ANSM-2019", "ANSM-2022"))
 def write_coverage(run: RunRecord, path: Path, registry: Registry) -> None:
     """Write the coverage page of a run to `path`."""
     documents, unknown = coverage_of(run, registry)
-    style = _text("coverage.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
-    environment.lstrip_blocks = True
-    page = environment.from_string(_text("coverage.html")).render(
+    page = render(
+        "coverage.html",
         run=run,
         registry=registry,
         documents=documents,
         pairs=_pairs(documents),
         unknown=unknown,
         cases={case.nodeid: case for case in run.cases},
-        style=Markup(style),  # noqa: S704  (a file of ours, no data)
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         status=document_status,
         anchor=_anchor,
         derived=_derived,
@@ -119,12 +110,3 @@ def _anchor(text: str) -> str:
     """A fragment id: readable, and different for different texts."""
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:6]
     return f"{file_name(text)}-{digest}"
-
-
-def _shown(value: Any) -> Any:
-    """Clean whatever goes into the page; Jinja escapes it afterwards."""
-    return show_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _text(name: str) -> str:
-    return (resources.files("harness.report") / name).read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ from typing import Any
 from harness.clauses.model import Registry
 from harness.errors import UsageError
 from harness.report.allure_results import CATEGORIES
+from harness.report.history import LIMIT
 from harness.report.labels import CLAUSE, GUIDELINE
 from harness.report.tree import arrange
 
@@ -29,6 +30,16 @@ __all__ = ["find_generator", "make_html"]
 VERSION = "3.18.0"
 TIME_LIMIT = 300.0
 """Seconds the generator may take; 20,000 results took 20."""
+
+#: The charts of a page with a history, in Allure's words.
+TRENDS: tuple[Mapping[str, Any], ...] = (
+    {"type": "currentStatus", "title": "This run"},
+    {"type": "statusDynamics", "title": "Verdicts, run by run", "limit": LIMIT},
+    {"type": "statusTransitions", "title": "Changes of verdict, run by run", "limit": LIMIT},
+    {"type": "durationDynamics", "title": "Durations, run by run", "limit": LIMIT},
+    {"type": "durations", "title": "Durations of the testcases of this run", "groupBy": "none"},
+    {"type": "statusAgePyramid", "title": "For how long what is not passed has not been", "limit": LIMIT},
+)
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,8 +62,10 @@ def find_generator() -> Path:
     return Path(found)
 
 
-def make_html(results: Path, out: Path, *, name: str, registry: Registry) -> Path:
+def make_html(results: Path, out: Path, *, name: str, registry: Registry, history: Path | None = None) -> Path:
     """Make the report of a folder of Allure results and return its page.
+
+    With `history`, a file of `harness.report.history.lent`, the page has trends, and Allure appends this run to it.
 
     Raises:
         UsageError: the generator is missing, is another one, or cannot read the results.
@@ -65,8 +78,16 @@ def make_html(results: Path, out: Path, *, name: str, registry: Registry) -> Pat
         )
     with tempfile.TemporaryDirectory(prefix="proofrig-allure-") as scratch:
         work = Path(scratch)
-        config = {"name": name, "output": str(work / "out"), "plugins": {"awesome": {"options": _options(name)}}}
+        options = _options(name)
+        config: dict[str, Any] = {
+            "name": name,
+            "output": str(work / "out"),
+            "plugins": {"awesome": {"options": options}},
+        }
         config["categories"] = {"rules": list(CATEGORIES)}
+        if history is not None:
+            config |= {"historyPath": str(history.resolve()), "appendHistory": True}
+            options["charts"] = list(TRENDS)
         (work / "allurerc.json").write_text(json.dumps(config), encoding="utf-8")
         said = _run(
             [str(program), "generate", "--config", str(work / "allurerc.json"), str(results.resolve())], cwd=work

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.clauses.model import Registry
 from harness.clauses.registry import load_registry
 from harness.clean import show_text
 from harness.errors import UsageError
 from harness.report.allure_results import complete_results
-from harness.report.coverage_page import coverage_of, write_coverage
+from harness.report.changes import compare, previous_run, read_side, side_of
+from harness.report.changes_page import changes_lines, write_changes
+from harness.report.coverage_page import write_coverage
+from harness.report.history import lent
 from harness.report.html import make_html
 from harness.report.labels import line
+from harness.report.qualification import AS_DECLARED, read_qualification
 from harness.report.reading import CaseRecord, RunRecord, read_run
-from harness.verdict import CheckState, Verdict
+from harness.report.summary_json import summary_of
+from harness.verdict import Verdict
 
-__all__ = ["finish_report", "summary_of"]
+__all__ = ["LAST", "finish_report", "terminal"]
 
 REASON_LINES = 4
 """Lines of a reason shown on the terminal; the reports have all of it."""
@@ -40,13 +48,26 @@ _STYLE = {
 }
 
 
-def finish_report(run_dir: Path, *, html: bool, write: Callable[[str], None]) -> None:
+LAST = "last"
+"""Names the run to compare with: the latest one before, beside it, of the same rig and device."""
+
+
+def finish_report(
+    run_dir: Path,
+    *,
+    html: bool,
+    write: Callable[[str], None],
+    history: Path | None = None,
+    against: str | None = None,
+) -> None:
     """Make the reports of a run, finished or killed, and say what it came to, line by line through `write`.
 
     Args:
         run_dir: the folder of the run.
         html: make the Allure HTML and the coverage page too.
         write: takes one line of the terminal at a time.
+        history: the history file of the rig: the HTML shows its trends, and the run is added to it.
+        against: folder of the run to say the changes from, or `LAST`.
 
     Raises:
         UsageError: the folder holds no run.
@@ -58,71 +79,81 @@ def finish_report(run_dir: Path, *, html: bool, write: Callable[[str], None]) ->
     if results.is_dir() or html:
         complete_results(run, results, registry)
     if html:
-        name = f"{run.rig.get('device', 'device')} on {run.rig.get('rig', 'rig')} · {run.run}"
-        try:
-            page = make_html(results, run_dir / "allure-report", name=line(name), registry=registry)
-            made.append(("report", str(page)))
-        except UsageError as error:
-            made.append(("report", str(error)))
+        made += _allure(run, results, registry, history)
         write_coverage(run, run_dir / "coverage.html", registry)
         made.append(("clause coverage", str(run_dir / "coverage.html")))
-    text = json.dumps(summary_of(run), indent=2, ensure_ascii=False) + "\n"
+    elif history:
+        made.append(("history", "not extended: it comes with the Allure HTML"))
+    summary = summary_of(run)
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     (run_dir / "summary.json").write_text(text, encoding="utf-8")
+    changed: list[str] = []
+    if against:
+        where, changed = _changes(run_dir, summary, against)
+        made.append(("changes", where))
     for each in _lines(run, made):
+        write(each)
+    for each in changed:
         write(each)
 
 
-def summary_of(run: RunRecord) -> dict[str, Any]:
-    """The run in short, for programs: testcases with verdict, reason and checks; clauses; what went wrong."""
-    documents, unknown = coverage_of(run, load_registry())
-    return {
-        "run": run.run,
-        "operator": run.operator,
-        "started": run.started,
-        "ended": run.ended,
-        "exit_code": run.exit_code,
-        "rig": run.rig.get("rig", ""),
-        "device": run.rig.get("device", ""),
-        "item": run.rig.get("item", {}),
-        "grade": run.rig.get("grade", ""),
-        "weaknesses": run.image.get("weaknesses", []),
-        "totals": run.totals(),
-        "testcases": [_case(case) for case in run.cases],
-        "left_out": {line(nodeid): show_text(reason) for nodeid, reason in run.left_out.items()},
-        "faults": [show_text(fault) for fault in run.faults],
-        "problems": [*run.problems, *(f"tagged with unknown clause {clause}" for clause in unknown)],
-        "clauses": {
-            each.document.id: {row.clause.id: row.roll_up for row in each.clauses if row.results} for each in documents
-        },
-        "clauses_without_testcase": {each.document.id: list(each.untested) for each in documents if each.untested},
-    }
+def _allure(run: RunRecord, results: Path, registry: Registry, history: Path | None) -> Iterator[tuple[str, str]]:
+    """Make the Allure HTML, with the trends of the history if there is one and it is of use."""
+    make = partial(
+        make_html,
+        results,
+        run.run_dir / "allure-report",
+        name=line(f"{run.rig.get('device', 'device')} on {run.rig.get('rig', 'rig')} · {run.run}"),
+        registry=registry,
+    )
+    said: list[str] = []
+    try:
+        page = None
+        if history:
+            try:
+                with lent(history, run, say=said.append) as copy:
+                    page = make(history=copy)
+            except UsageError as error:
+                said.append(f"left out: {error}")
+        yield "report", str(page or make())
+    except UsageError as error:
+        yield "report", str(error)
+        return
+    if history:
+        yield "history", str(history)
+    for each in said:
+        yield "history", each
 
 
-def _case(case: CaseRecord) -> dict[str, Any]:
-    return {
-        "testcase": line(case.nodeid),
-        "id": case.id,
-        "title": case.title,
-        "version": case.version,
-        "verdict": case.verdict.value,
-        "reason": show_text(case.reason),
-        "clauses": [{"clause": tag.clause_id, "strength": tag.strength.value} for tag in case.tags],
-        "checks": {state.value: case.count(state) for state in CheckState},
-        "attempts": case.attempts,
-        "seconds": round(case.seconds, 3),
-    }
+def _changes(run_dir: Path, summary: Mapping[str, Any], against: str) -> tuple[str, list[str]]:
+    """Compare the run with another; return where the page is, or why there is none, and the lines to show."""
+    try:
+        before = previous_run(run_dir) if against == LAST else Path(against)
+        if before is None:
+            return "none: no earlier run of this rig and device lies beside this one", []
+        changes = compare(read_side(before), side_of(summary, where=str(run_dir)))
+    except UsageError as error:
+        return f"not known: {error}", []
+    page = write_changes(changes, run_dir)
+    width, colour = terminal()
+    return str(page), list(changes_lines(changes, width=width, colour=colour))
 
 
 # The terminal
 
 
+def terminal() -> tuple[int, bool]:
+    """Width of the terminal in cells, and whether it wants colour."""
+    return max(60, shutil.get_terminal_size().columns), sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def _lines(run: RunRecord, made: list[tuple[str, str]]) -> Iterator[str]:
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    width = max(60, shutil.get_terminal_size().columns)
+    width, colour = terminal()
     yield ""
     yield from _table(run, width) if colour else _plain(run, width)
     yield from _reasons(run)
     yield from _asides(run)
+    yield from _qualification(run)
     yield ""
     yield ", ".join(f"{number} {verdict}" for verdict, number in run.totals().items())
     for what, where in made:
@@ -187,3 +218,16 @@ def _asides(run: RunRecord) -> Iterator[str]:
             yield ""
             yield f"{title}:"
             yield from (f"    {line(entry)}" for entry in entries)
+
+
+def _qualification(run: RunRecord) -> Iterator[str]:
+    """What the weaknesses came to, if they were tried after this run."""
+    trials = read_qualification(run.run_dir)
+    if not trials:
+        return
+    counted = Counter(trial.result for trial in trials)
+    yield ""
+    yield f"qualification: {', '.join(f'{number} {result}' for result, number in counted.items())}"
+    for trial in trials:
+        if trial.result != AS_DECLARED:
+            yield f"    {trial.name} {trial.result}: {line(trial.reason)}"
