@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -25,6 +25,7 @@ __all__ = [
     "erase",
     "permitted",
     "reads",
+    "restart",
     "set_up",
     "trust_anew",
 ]
@@ -103,6 +104,35 @@ def add_account(case: Case, surface: str, *, role: str = "") -> Newcomer:
     return newcomer
 
 
+def restart(case: Case, begin: Callable[[], None], *, within: float, renewed: str = "") -> None:
+    """Let the device restart and wait until it is up, watched again and known to be the same unit.
+
+    Said before: `case.expecting(IncidentKind.RESTART, …)`. Surfaces taken before are taken anew afterwards.
+
+    Args:
+        case: the testcase.
+        begin: has the device restart.
+        within: seconds until it is up.
+        renewed: a surface that shows another certificate afterwards, to be pinned.
+
+    Raises:
+        Undecided: it does not restart, or does not come back.
+    """
+    bench = case.bench
+    case.judge_watches()
+    at = time.monotonic()
+    uptime = float(case.value(bench.surface(bench.rig.device.identity).read("uptime"), "uptime"))
+    begin()
+    bench.reconnect()
+    if not await_restart(case, within=within, uptime=uptime, at=at):
+        raise Undecided(f"no restart seen within {within:g} s")
+    if renewed:
+        trust_anew(case, renewed, within=within)
+    bench.check_identity(within=within)
+    bench.start_watches()
+    case.await_watches()
+
+
 def await_restart(case: Case, *, within: float, uptime: float, at: float) -> bool:
     """Wait until the device's clock, `uptime` at the monotonic instant `at`, has started again.
 
@@ -132,29 +162,24 @@ def await_log_in(case: Case, surface: str, *, within: float) -> bool:
     return False
 
 
-def erase(case: Case, claim: EndOfLifeClaim) -> Outcome[Answer]:
+def erase(case: Case, claim: EndOfLifeClaim) -> None:
     """Have a role that may reset the device to first use, and wait until it is there, its new certificate pinned.
 
-    Said before: `case.expecting(RESTART, …)`. The outcome is that of the request.
+    Said before: `case.expecting(IncidentKind.RESTART, …)`.
 
     Raises:
-        Undecided: it does not restart, or does not come back.
+        Undecided: the reset is not taken, it does not restart, or does not come back.
     """
-    api = case.bench.http(claim.surface)
-    clock = case.bench.surface(case.bench.rig.device.identity)
-    at = time.monotonic()
-    uptime = float(case.value(clock.read("uptime"), "uptime"))
-    eraser = next(name for name, account in api.accounts.items() if account.role in claim.roles)
-    session = case.value(api.log_in(eraser), f"log-in of {eraser}")
-    confirm = claim.confirm.format(serial=case.bench.rig.file.item.serial)
-    outcome = session.do("factory-reset", confirm=confirm)
-    session.drop()
-    if not isinstance(outcome, Accepted):
-        return outcome
-    if not await_restart(case, within=claim.within, uptime=uptime, at=at):
-        raise Undecided(f"no restart within {claim.within:g} s after the reset")
-    trust_anew(case, claim.surface, within=claim.within)
-    return outcome
+
+    def begin() -> None:
+        api = case.bench.http(claim.surface)
+        eraser = next(name for name, account in api.accounts.items() if account.role in claim.roles)
+        session = case.value(api.log_in(eraser), f"log-in of {eraser}")
+        confirm = claim.confirm.format(serial=case.bench.rig.file.item.serial)
+        case.value(session.do("factory-reset", confirm=confirm), "the reset")
+        session.drop()
+
+    restart(case, begin, within=claim.within, renewed=claim.surface)
 
 
 def trust_anew(case: Case, surface: str, *, within: float) -> str:
