@@ -15,6 +15,7 @@ import string
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from mmap import mmap
 
 __all__ = ["Trace", "canary", "credentials", "forms", "traces"]
 
@@ -91,7 +92,7 @@ def forms(text: str) -> dict[str, bytes]:
     return {name: form for form, name in distinct.items() if len(form) >= min(_SHORTEST, len(utf8))}
 
 
-def traces(data: bytes, texts: Mapping[str, str]) -> list[Trace]:
+def traces(data: bytes | mmap, texts: Mapping[str, str]) -> list[Trace]:
     """Return the first place of each form of each text (name → text) that stands in `data`."""
     found = []
     for name, text in texts.items():
@@ -102,7 +103,7 @@ def traces(data: bytes, texts: Mapping[str, str]) -> list[Trace]:
     return found
 
 
-def credentials(data: bytes, patterns: Iterable[str] = ()) -> list[Trace]:
+def credentials(data: bytes | mmap, patterns: Iterable[str] = ()) -> list[Trace]:
     """Return what stands in `data` that has the shape of a credential, or fits one of `patterns`."""
     named = {**CREDENTIALS, **{pattern: re.compile(pattern.encode()) for pattern in patterns}}
     hits = ((name, pattern.search(data)) for name, pattern in named.items())

@@ -104,6 +104,9 @@ class RestoreClaim(ClaimBase):
     other_unit: bool = Field(default=False, description="A backup of another unit of the family is accepted")
     ends_sessions: bool = Field(default=False, description="Every session is over after it")
     atomic: bool = Field(default=True, description="A power cut leaves the old state or the new one")
+    records: dict[Literal["accepted", "refused"], dict[str, str]] = Field(
+        default={}, description="What came of it → field of its record in the audit log → regular expression"
+    )
     within: float = Field(gt=0, description="Seconds")
 
 
