@@ -34,6 +34,7 @@ BASELINE: Mapping[str, BaselineClaim] = MappingProxyType(
         "BASE-DEBUG-SHUT": _fda("Appendix 1, D", "debug ports and boot loader are shut"),
         "BASE-DENY": _fda("Appendix 1, B", "what is not allowed is denied, on serial interfaces too"),
         "BASE-NO-CRASH": _fda("Appendix 1, G", "no input makes the device crash or restart"),
+        "BASE-INPUT": _fda("Appendix 1, D", "what is entered is refused or kept as it was, never interpreted"),
         "BASE-UNCHANGED": _fda("Appendix 1, D", "what was refused changes nothing"),
     }
 )
