@@ -16,7 +16,6 @@ import signal
 import socket
 import ssl
 import sys
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import cache
 from pathlib import Path
@@ -67,7 +66,6 @@ class Network:
         pump.on_ports = self._set
         self._tls = KeptContext(lambda: pump.key("tls"))
         self._https_open = 0
-        self._https_waiting: deque[tuple[socket.socket, str]] = deque()
 
     def _set(self, is_open: bool) -> None:
         for port in self._ports:
@@ -86,7 +84,7 @@ class Network:
         if not self._pump.wire.answers_tls:
             self._stream(connection, "tcp", peer)
         elif self._https_open >= HTTPS_CONNECTIONS:
-            self._https_waiting.append((connection, peer))
+            connection.close()
         else:
             self._https_open += 1
             self._keep(self._serve_https(connection, peer))
@@ -115,8 +113,6 @@ class Network:
             pass  # no TLS, or the client went away
         finally:
             self._https_open -= 1
-            if self._https_waiting:
-                self._accept_https(*self._https_waiting.popleft())
 
     def _accept_modbus(self, connection: socket.socket, peer: str) -> None:
         if self._pump.connections("modbus") >= MODBUS_CONNECTIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import secrets
@@ -9,7 +10,7 @@ import time
 from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from medium import Medium
 from software import Software
@@ -151,13 +152,13 @@ class Data:
     users: dict[str, Account] = field(default_factory=delivered)
     patients: list[dict[str, str]] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
-    users_before: dict[str, Account] = field(default_factory=dict)
+    before_update: dict[str, Any] = field(default_factory=dict)
     software: Software = field(default_factory=Software)
     salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     leftover: bytes = b""
     weaknesses: Set[str] = frozenset()
 
-    SECRET: ClassVar = ("alarm_volume", "ward_name", "users", "patients", "keys", "users_before")
+    SECRET: ClassVar = ("alarm_volume", "ward_name", "users", "patients", "keys", "before_update")
     """What the medium shows only sealed (VP1-ICD §11.5)."""
 
     @classmethod
@@ -204,6 +205,17 @@ class Data:
         if "erase-leaves-store" in self.weaknesses:
             fresh.patients, fresh.keys, fresh.leftover = self.patients, self.keys, self.medium().image()
         return fresh
+
+    def keep_as_it_is(self) -> None:
+        """Remember users, patients and configuration, for a roll-back that brings them back (a weakness)."""
+        names = ("users", "patients", "alarm_volume", "ward_name")
+        self.before_update = copy.deepcopy({name: getattr(self, name) for name in names})
+
+    def take_back(self) -> None:
+        """Bring back what was remembered."""
+        for name, value in self.before_update.items():
+            setattr(self, name, value)
+        self.before_update = {}
 
     @property
     def first_use(self) -> bool:

@@ -283,3 +283,10 @@ def test_weak_confidentiality(weak: Callable[[str], Sham]) -> None:
     assert not any("user=service" in each for each in records(sham.web("admin")))
     assert sham.console().log_in("nobody", "x") == "error: unknown user"
     assert sham.can().uds(b"\x22\xf1\x95") == b"\x62\xf1\x951.0.1"
+
+
+def test_a_seventeenth_connection_is_closed(sham: Sham) -> None:
+    connections = [sham.web() for _ in range(16)]
+    with pytest.raises((EOFError, OSError)):
+        sham.web()
+    assert connections[0].ask("GET", "/api/status") == NOT_LOGGED_IN

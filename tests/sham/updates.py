@@ -70,8 +70,8 @@ class Updates:
         elif failure := software.failure():
             self.target = software.trial["version"]
             software.forget()
-            if "rollback-restores-old-users" in self._app.weaknesses and self._app.data.users_before:
-                self._app.data.users = self._app.data.users_before
+            if "rollback-restores-old-users" in self._app.weaknesses:
+                self._app.data.take_back()
             self._app.audit.record("update", surface="system", result="refused", detail=failure)
             self._enter("failed", failure)
 
@@ -141,6 +141,7 @@ class Updates:
 
     def _reboot(self, call: Call) -> Answer:
         call.fields()
+        self._app.audit.record("reset", surface="api", user=call.user)
         self._app.outside.reboot()
         return done(202)
 
@@ -161,7 +162,8 @@ class Updates:
             return
         self.target = self._bundle.version
         app.data.software.writing(self.target)
-        app.data.users_before = dict(app.data.users) if "rollback-restores-old-users" in app.weaknesses else {}
+        if "rollback-restores-old-users" in app.weaknesses:
+            app.data.keep_as_it_is()
         app.data.save()
         self._left = WRITING
         self._enter("writing")
