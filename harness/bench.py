@@ -64,6 +64,7 @@ class Bench:
         self._surfaces: dict[str, Surface] = {}
         self._lost: BaselineLost | None = None
         self._settled = False
+        self._versions: tuple[str, ...] = ()
         self.baseline: Mapping[str, Value] = MappingProxyType({})
 
     # Life
@@ -192,6 +193,7 @@ class Bench:
 
     def _restore(self) -> str:
         """Bring the device back once, prove its identity and read the baseline; return the route."""
+        self._versions = ()
         self._stop_watches()
         self._surfaces.clear()
         self.wiring.drop()
@@ -226,6 +228,25 @@ class Bench:
         self.journal.write("power", action="on")
         self.control.power_on()
 
+    def reconnect(self) -> None:
+        """Let go of what does not outlive a restart that the device makes by itself: watches, buses, connections.
+
+        Serial lines stay open, for what it says as it starts. The caller has had the watches judged
+        (`Case.judge_watches`), waits for the device, and starts them again.
+        """
+        self._stop_watches()
+        self._surfaces.clear()
+        self.wiring.drop(serial=False)
+        self._settled = False
+
+    def expect_version(self, *versions: str) -> None:
+        """Say that the device may have one of these versions from now to the next baseline, not the declared one."""
+        self._versions = versions
+
+    def disk_written(self) -> int | None:
+        """Return how many bytes the device has written to its disk since it got power; None where nobody can tell."""
+        return self.control.disk_written() if isinstance(self.control, QemuControl) else None
+
     def start_watches(self) -> None:
         """Start a console watch and one for each essential-performance claim whose link is wired.
 
@@ -254,7 +275,8 @@ class Bench:
             WrongDevice: another unit, model or version answers.
         """
         device, item = self.rig.device, self.rig.file.item
-        expected = {"model": device.model, "serial": item.serial, "version": device.version}
+        versions = self._versions or (device.version,)
+        expected = {"model": device.model, "serial": item.serial, "version": " or ".join(versions)}
         surface = self.surface(device.identity)
         observed: dict[str, str] = {}
         deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
@@ -270,7 +292,8 @@ class Bench:
                 )
             observed[field] = str(outcome.value)
         self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
-        wrong = [field for field in expected if observed[field] != expected[field]]
+        wrong = [field for field in ("model", "serial") if observed[field] != expected[field]]
+        wrong += ["version"] if observed["version"] not in versions else []
         if wrong:
             shown = ", ".join(f"{field} {observed[field]!r} instead of {expected[field]!r}" for field in wrong)
             raise WrongDevice(

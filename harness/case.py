@@ -96,6 +96,10 @@ class Case:
         """Wait until every watch saw something: what follows is meant to disturb what they watch."""
         self._proof.await_watches()
 
+    def judge_watches(self) -> None:
+        """Judge what the watches saw up to now, before a restart that they do not outlive."""
+        self._proof.judge_watches()
+
     @contextmanager
     def expecting(self, *kinds: IncidentKind, within: float) -> Iterator[None]:
         """The only way a death string, gap or limit is not a failure: said before, and it must be seen.

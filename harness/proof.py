@@ -193,6 +193,24 @@ class Proof:
         if self._watches_asked:
             return
         self._watches_asked = True
+        self.judge_watches(incidents_only=incidents_only)
+        for exemption in self._exemptions:
+            missing = exemption.kinds - exemption.seen
+            self._case.record(
+                "exemption",
+                expecting=sorted(exemption.kinds),
+                within=round(exemption.end - exemption.start, 3),
+                seen=sorted(exemption.seen),
+            )
+            if missing and not incidents_only:
+                raise Undecided(f"expected but not seen: {', '.join(sorted(missing))}")
+
+    def judge_watches(self, *, incidents_only: bool = False) -> None:
+        """Ask the watches that run now; what they saw beyond a limit becomes a broken check.
+
+        Raises:
+            Undecided: one of them saw nothing up to now, unless only incidents are asked for.
+        """
         for watch in self._case.bench.watches:
             report = self._last_report(watch)
             unexpected = [incident for incident in report.incidents if not self._exempt(incident)]
@@ -207,16 +225,6 @@ class Proof:
                 self._note_incident(report.claim or "BASE-NO-CRASH", report.watch, incident)
             if not incidents_only and not report.fresh and not unexpected:
                 raise Undecided(f"watch {report.watch}: no sample up to the end")
-        for exemption in self._exemptions:
-            missing = exemption.kinds - exemption.seen
-            self._case.record(
-                "exemption",
-                expecting=sorted(exemption.kinds),
-                within=round(exemption.end - exemption.start, 3),
-                seen=sorted(exemption.seen),
-            )
-            if missing and not incidents_only:
-                raise Undecided(f"expected but not seen: {', '.join(sorted(missing))}")
 
     def _last_report(self, watch: Watch) -> WatchReport:
         """A testcase may end before a watch that has just begun saw its first sample: give it a moment."""

@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the rig, before anything is collected or powered."""
     config.addinivalue_line("markers", "testcase(meta): a testcase; use harness.testcase.testcase")
     config.addinivalue_line("markers", "slow: a testcase that takes more than some seconds")
+    config.addinivalue_line("markers", "long: a testcase that takes many minutes")
     config.addinivalue_line("markers", "unqualified: a testcase that no weakness has proven yet")
     config.addinivalue_line("markers", "each(names, source): run for each instance in the device file")
     rig_path = config.getoption("--rig")
@@ -108,13 +109,13 @@ class RunPlugin(RunRecord):
         """Let `-m` choose by what a testcase says of itself."""
         meta = meta_of(item)
         if meta is not None:
-            for word in ("slow", "unqualified"):
+            for word in ("slow", "long", "unqualified"):
                 if getattr(meta, word):
                     item.add_marker(word)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one item for each instance in the device file; none needs a reason there."""
-        found = instances_of(metafunc.definition, self.rig.device)
+        found = instances_of(metafunc.definition, self.rig)
         if found is None:
             return
         names, instances = found

@@ -22,6 +22,7 @@ import pytest
 from harness.clauses.model import Strength, Tag
 from harness.rig.claims import ClaimBase
 from harness.rig.device_file import DeviceFile
+from harness.rig.loading import Rig
 from harness.rig.rig_file import Effect
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Meta",
     "contributes",
     "each",
+    "each_on_rig",
     "each_surface",
     "instances_of",
     "meta_of",
@@ -69,6 +71,7 @@ class Meta:
     hardware: str = ""
     unqualified: bool = False
     slow: bool = False
+    long: bool = False
     severity: Literal["blocker", "critical", "normal", "minor"] = "critical"
 
 
@@ -107,6 +110,7 @@ def testcase(
     hardware: str = "",
     unqualified: bool = False,
     slow: bool = False,
+    long: bool = False,
     version: int = 1,
     severity: Literal["blocker", "critical", "normal", "minor"] = "critical",
 ) -> Callable[[F], F]:
@@ -123,6 +127,7 @@ def testcase(
         hardware: why its result is only indicative on an emulated item; empty when it is not.
         unqualified: no weakness exists yet that it catches.
         slow: takes more than some seconds, for a timer or many cases; `-m "not slow"` leaves it out.
+        long: takes many minutes; `-m "not long"` leaves it out.
         version: raised when what it does changes.
         severity: of a FAIL.
     """
@@ -137,6 +142,7 @@ def testcase(
         hardware=hardware,
         unqualified=unqualified,
         slow=slow,
+        long=long,
         version=version,
         severity=severity,
     )
@@ -152,6 +158,11 @@ def each(names: str, source: Callable[[DeviceFile], Iterable[Instance]]) -> Call
 
     None found is a collection error unless the device file gives a reason under `not_applicable`.
     """
+    return pytest.mark.each(names, lambda rig: source(rig.device))
+
+
+def each_on_rig(names: str, source: Callable[[Rig], Iterable[Instance]]) -> Callable[[F], F]:
+    """As `each`, where the rig has a say too: its bundles, its wiring."""
     return pytest.mark.each(names, source)
 
 
@@ -173,10 +184,10 @@ def meta_of(item: pytest.Item) -> Meta | None:
     return marker.args[0] if marker else None
 
 
-def instances_of(definition: Any, device: DeviceFile) -> tuple[str, list[Instance]] | None:
+def instances_of(definition: Any, rig: Rig) -> tuple[str, list[Instance]] | None:
     """Return argument names and instances of a test definition, None when it has no `each`."""
     marker = definition.get_closest_marker("each")
     if marker is None:
         return None
     names, source = marker.args
-    return names, list(source(device))
+    return names, list(source(rig))

@@ -207,8 +207,8 @@ class RigWiring:
                 case ModbusRtuLinkSpec():
                     self.modbus(name)
 
-    def drop(self) -> None:
-        """Close every link; captures stay open for what comes after."""
+    def drop(self, *, serial: bool = True) -> None:
+        """Close every link, or all but the serial lines; captures stay open for what comes after."""
         for transport, _ in self._diagnostics.values():
             transport.close()
         for modbus in self._modbus.values():
@@ -217,7 +217,7 @@ class RigWiring:
             shell.close()
         for bus in self._buses.values():
             bus.close()
-        for stream in self._streams.values():
+        for stream in self._streams.values() if serial else ():
             stream.close()
         for server in self._servers.values():
             server.close()
@@ -226,7 +226,8 @@ class RigWiring:
         self._modbus.clear()
         self._shells.clear()
         self._buses.clear()
-        self._streams.clear()
+        if serial:
+            self._streams.clear()
 
     def close(self) -> list[tuple[str, dict[str, object]]]:
         """Close links and captures; return what the journal keeps of each capture."""

@@ -25,11 +25,15 @@ _PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A file. After `first` bytes its transfer is cut, or with `stall` held up until the server ends."""
+    """A file. After `first` bytes its transfer is cut, or with `stall` held up until the server ends.
+
+    `announced` is the length that is said instead of the file's own.
+    """
 
     data: bytes
     first: int | None = None
     stall: bool = False
+    announced: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         offer = found if isinstance(found, Offer) else Offer(found)
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(len(offer.data)))
+        self.send_header("Content-Length", str(len(offer.data) if offer.announced is None else offer.announced))
         self.send_header("Connection", "close")
         self.end_headers()
         sent, end = 0, len(offer.data) if offer.first is None else offer.first

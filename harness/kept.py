@@ -1,0 +1,84 @@
+"""What outlives a change of the device by its claim: changed so that a loss shows, and read back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from harness.case import Case
+from harness.device.values import Value
+from harness.procedures import acting, do, reads
+from harness.rig.claims import AuditClaim
+
+__all__ = ["Kept"]
+
+LISTS = {"users": ("user-add", "user-list"), "patients": ("patient-add", "patient-list")}
+"""What is kept as rows → operations that add one and list them."""
+LATEST = 5
+"""Records of the audit log that are looked for again."""
+
+
+class Kept:
+    """What of a surface's settings, users, patients and audit log must be kept, as far as `keeps` says so."""
+
+    def __init__(self, case: Case, surface: str, keeps: Collection[str]) -> None:
+        self._case = case
+        self._surface = surface
+        self._keeps = keeps
+
+    def change(self) -> None:
+        """Change each kind of it in the declared harmless way: a loss of what is as delivered would not show.
+
+        Raises:
+            Undecided: a change is not accepted.
+        """
+        actions = [add for kind, (add, _) in LISTS.items() if kind in self._keeps]
+        for action in [*actions, *self._settings()]:
+            self._case.value(do(self._case, self._surface, action), action)
+
+    def read(self) -> dict[str, object]:
+        """Return it by kind.
+
+        Raises:
+            Undecided: something is not answered.
+        """
+        seen: dict[str, object] = {
+            kind: reads(self._case, self._surface, listed) for kind, (_, listed) in LISTS.items() if kind in self._keeps
+        }
+        door = self._case.bench.http(self._surface)
+        for field in self._settings().values():
+            with acting(self._case, self._surface, door.fields[field].action) as session:
+                value: Value = self._case.value(door.read_in(session, field), field)
+            seen[field] = value
+        return seen
+
+    def records(self) -> list[str]:
+        """Return the latest records of the audit log, empty where it need not be kept."""
+        claims = self._case.bench.rig.device.claims_of(AuditClaim, surface=self._surface)
+        if "audit" not in self._keeps or not claims:
+            return []
+        claim = next(iter(claims.values()))
+        return self._case.value(do(self._case, self._surface, claim.action), "the audit log").all(claim.line)
+
+    def expect(self, title: str, *, before: dict[str, object], records: list[str], claim: str) -> None:
+        """What was read `before` must be there now, and so must the latest of `records`."""
+        for kind, after in self.read().items():
+            self._case.unchanged(f"{kind} {title}", before=before[kind], after=after, claim=claim)
+        if records:
+            now = set(self.records())
+            lost = [record for record in records[-LATEST:] if record not in now]
+            self._case.check(
+                f"the audit log {title}", held=not lost, expected="records of before", observed=lost or "all there",
+                claim=claim,
+            )  # fmt: skip
+
+    def _settings(self) -> dict[str, str]:
+        """Actions that change a setting → the field that shows it; therapy and identity are not settings."""
+        bench = self._case.bench
+        others = {item.field for item in bench.rig.device.fingerprint}
+        actions = bench.http(self._surface).actions if "configuration" in self._keeps else {}
+        return {
+            name: action.changes
+            for name, action in actions.items()
+            if action.ready and not action.declined and tuple(action.effects) == ("configuration",)
+            and action.changes and action.changes not in others
+        }  # fmt: skip

@@ -1,0 +1,395 @@
+"""A software update in the hand of a testcase: driven and judged as the device's claim about updates describes it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Literal
+
+from harness.case import Case
+from harness.device.answer import Answer
+from harness.device.http import HttpSession, HttpSurface
+from harness.device.outcomes import Accepted, Outcome, Refused, Unintelligible, name_of
+from harness.links.file_server import FileServer, Offer, serve
+from harness.links.stream import StreamLink
+from harness.rig.bundles import Bundle
+from harness.rig.claims import UpdateClaim
+from harness.verdict import SilenceAfterAttack, Undecided
+
+__all__ = ["Ended", "UpdateStatus", "Updating", "Way"]
+
+POLL = 0.1
+"""Seconds between two looks at the state."""
+BUSY = frozenset({"receiving", "verifying", "writing", "trying"})
+"""States that end by themselves."""
+DURING = ("receiving", "verifying", "writing")
+"""States of an update before the restart, in their order."""
+
+Way = Literal["upload", "url"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """What the device says of its update between two monotonic instants; `state` in the claim's words."""
+
+    state: str
+    detail: str
+    version: str
+    target: str
+    asked: float
+    answered: float
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.detail}, version {self.version}, target {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an update ended before the restart: the answer to the request, then the last state if it was taken."""
+
+    answer: Outcome[Answer]
+    last: UpdateStatus | None = None
+
+    @property
+    def state(self) -> str:
+        """`ready`, `refused`, `failed` or `idle`; empty when that is not known."""
+        if self.last is not None:
+            return self.last.state
+        return "refused" if isinstance(self.answer, Refused) else ""
+
+    @property
+    def detail(self) -> str:
+        """Why it was refused."""
+        if self.last is not None:
+            return self.last.detail
+        return self.answer.reason if isinstance(self.answer, Refused) else ""
+
+    def __str__(self) -> str:
+        return str(self.last) if self.last is not None else f"the request was {name_of(self.answer)}"
+
+
+class Updating:
+    """The update of the device of a testcase, by an account whose role may. Its session ends with `close`."""
+
+    def __init__(self, case: Case, claim_id: str) -> None:
+        self.case = case
+        self.id = claim_id
+        self.claim = case.bench.rig.device.claims_of(UpdateClaim)[claim_id]
+        self.seen: list[str] = []
+        """States as they were answered, each change once."""
+        self._names: dict[str, str] = {word: name for name, word in self.claim.states.items()}
+        self.within: dict[str, float] = self.claim.model_dump()["within"]
+        """Seconds each stage may take."""
+        self._reasons: dict[str, str] = self.claim.model_dump()["refusals"]
+        self._session: HttpSession | None = None
+        self._tick = Event()
+        self._mark = 0
+        self.listen()
+
+    @property
+    def door(self) -> HttpSurface:
+        """The surface; another object after each restart."""
+        return self.case.bench.http(self.claim.surface)
+
+    @property
+    def account(self) -> str:
+        """An account that may update.
+
+        Raises:
+            Undecided: none is declared.
+        """
+        for name, account in self.door.accounts.items():
+            if account.role in self.claim.roles:
+                return name
+        raise Undecided(f"no declared account may update on {self.claim.surface}")
+
+    def close(self) -> None:
+        """Log out."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.log_out()
+
+    # One request
+
+    def status(self) -> Outcome[UpdateStatus]:
+        """Ask for the state."""
+        asked = time.monotonic()
+        outcome = self.do("update-status")
+        if not isinstance(outcome, Accepted):
+            return outcome
+        word, version = outcome.value.get("state"), outcome.value.get("version")
+        if word is None or version is None:
+            return Unintelligible("no state or version", sent=outcome.sent, received=outcome.received)
+        state = self._names.get(word, word)
+        if self.seen[-1:] != [state]:
+            self.seen.append(state)
+        status = UpdateStatus(
+            state=state,
+            detail=outcome.value.get("detail") or "",
+            version=version,
+            target=outcome.value.get("target") or "",
+            asked=asked,
+            answered=time.monotonic(),
+        )
+        return Accepted(status, sent=outcome.sent, received=outcome.received)
+
+    def now(self) -> UpdateStatus:
+        """Return the state.
+
+        Raises:
+            Undecided: it is not answered.
+        """
+        return self.case.value(self.status(), "the state of the update")
+
+    def do(self, action: str, *, octets: bytes | None = None, **named: str) -> Outcome[Answer]:
+        """Carry out an operation, in a new session where there is none or it is over."""
+        outcome: Outcome[Answer] | None = None
+        for _ in range(2):
+            if self._session is None:
+                opened = self.door.log_in(self.account)
+                if not isinstance(opened, Accepted):
+                    return opened
+                self._session = opened.value
+            outcome = self._session.do(action, octets=octets, **named)
+            if not self.door.ended(outcome):
+                return outcome
+            self._forget()
+        assert outcome is not None
+        return outcome
+
+    @contextmanager
+    def served(self, offer: bytes | Offer | None, *, name: str) -> Iterator[tuple[FileServer, str]]:
+        """Offer a file to the device for a block, nothing with None; yields server and address."""
+        rig = self.case.bench.rig.file
+        if rig.bench_address is None:
+            raise Undecided("the rig names no address of the bench in the device's network (bench_address)")
+        files = {} if offer is None else {f"/{name}": offer}
+        tap = self.case.bench.wiring.tap(f"files {self.claim.surface}")
+        with serve(self.case.bench.wiring.dialer, rig.bench_address, files, tap=tap) as server:
+            yield server, server.url(f"/{name}")
+
+    # Up to the restart
+
+    def install(self, bundle: Bundle, *, way: Way = "upload", name: str = "") -> Ended:
+        """Give the device a bundle under a name (its file's own when empty) and follow it up to its end.
+
+        Raises:
+            Undecided: the device does not say how it ended.
+        """
+        data, name = bundle.read(), name or bundle.path.name
+        self.listen()
+        if way == "upload":
+            return self.followed(self.do("update-upload", octets=data, name=name))
+        with self.served(data, name=name) as (_, url):
+            return self.followed(self.do("update-url", url=url))
+
+    def followed(self, answer: Outcome[Answer]) -> Ended:
+        """Follow an update whose request was answered up to its end."""
+        return Ended(answer, self.await_end() if isinstance(answer, Accepted) else None)
+
+    def await_end(self) -> UpdateStatus:
+        """Wait until the update is neither received nor verified nor written; each stage in its claimed time.
+
+        Raises:
+            Undecided: the device does not say so, or a stage does not end (a broken check then).
+        """
+        stage, entered = "", (time.monotonic(), time.monotonic())
+        last = time.monotonic()
+        while True:
+            outcome = self.status()
+            if isinstance(outcome, Accepted):
+                status = outcome.value
+                if status.state != stage:
+                    self._judge_stage(stage, entered, (last, status.answered))
+                    stage, entered = status.state, (last, status.answered)
+                if status.state not in DURING:
+                    return status
+                last = status.asked
+            limit = self._limit(stage) + self.case.bench.wiring.answer_within
+            if time.monotonic() - entered[1] > limit:
+                if isinstance(outcome, Accepted):
+                    self._judge_stage(stage, entered, None)
+                raise Undecided(f"the update does not end: {stage or name_of(outcome)} for {limit:g} s")
+            self._tick.wait(POLL)
+
+    def await_state(self, states: Collection[str], *, within: float) -> UpdateStatus | None:
+        """Wait for one of these states; None when none is answered within so many seconds."""
+        deadline = time.monotonic() + within
+        while True:
+            outcome = self.status()
+            if isinstance(outcome, Accepted) and outcome.value.state in states:
+                return outcome.value
+            if time.monotonic() > deadline:
+                return None
+            self._tick.wait(POLL)
+
+    def _limit(self, stage: str) -> float:
+        return self.within.get(stage, max(self.within.values(), default=60.0))
+
+    def _judge_stage(self, stage: str, entered: tuple[float, float], left: tuple[float, float] | None) -> None:
+        high = self.within.get(stage)
+        if high is None:
+            return
+        begin, unsure = sum(entered) / 2, (entered[1] - entered[0]) / 2
+        measured = None
+        if left is not None:
+            measured, unsure = sum(left) / 2 - begin, unsure + (left[1] - left[0]) / 2
+        self.case.timing(f"time of {stage}", measured=measured, low=0, high=high, uncertainty=unsure, claim=self.id)
+
+    # Judging
+
+    def expect_ready(self, title: str, ended: Ended, bundle: Bundle) -> bool:
+        """The update must be taken: it waits for the restart, and names the version it brings."""
+        held = {"ready": True, "refused": False, "failed": False}.get(ended.state)
+        if held and ended.last is not None:
+            held = ended.last.target == bundle.version
+        expected = f"ready, target {bundle.version}"
+        return self.case.check(title, held=held, expected=expected, observed=str(ended), claim=self.id)
+
+    def twin(self, title: str, ended: Ended, bundle: Bundle) -> bool:
+        """The good one must be taken, or a refusal proves nothing."""
+        held = ended.state == "ready" and ended.last is not None and ended.last.target == bundle.version
+        return self.case.check(title, held=held or None, expected="ready (twin)", observed=str(ended))
+
+    def expect_refused(self, title: str, ended: Ended, *, why: str) -> bool:
+        """The update must be refused, for the claimed reason."""
+        pattern = self._reasons.get(why)
+        held = {"refused": True, "ready": False}.get(ended.state)
+        if held and pattern is not None:
+            held = re.search(pattern, ended.detail) is not None
+        expected = "refused" + (f" with {pattern!r}" if pattern is not None else "")
+        return self.case.check(title, held=held, expected=expected, observed=str(ended), claim=self.id)
+
+    # What the console shows
+
+    def listen(self) -> None:
+        """Forget what console and surface have shown up to now."""
+        self.seen.clear()
+        console = self._console()
+        self._mark = console.mark() if console is not None else 0
+
+    def shown(self) -> list[str]:
+        """Return the states the console has shown since `listen`; empty where the claim names none."""
+        console = self._console()
+        if console is None:
+            return []
+        found = re.finditer(self.claim.console_line.encode(), console.read_since(self._mark))
+        words = [match["state"].decode(errors="backslashreplace") for match in found]
+        return [self._names.get(word, word) for word in words]
+
+    def expect_shown(self, states: Collection[str]) -> None:
+        """The console must have shown these states in this order, where the claim names a console."""
+        if self._console() is None:
+            return
+        wanted = list(states)
+        deadline = time.monotonic() + self.case.bench.wiring.answer_within
+        while not (held := _in_order(wanted, shown := self.shown())) and time.monotonic() < deadline:
+            self._tick.wait(POLL)  # the line may come later than the answer over the surface
+        self.case.check(
+            f"the console shows {', '.join(wanted)}",
+            held=held,
+            expected=", ".join(wanted),
+            observed=", ".join(shown) or "nothing",
+            claim=self.id,
+        )
+
+    def _console(self) -> StreamLink | None:
+        if not self.claim.console or not self.claim.console_line:
+            return None
+        stream = self.case.bench.wiring.open_stream(self.claim.console)
+        return stream if isinstance(stream, StreamLink) else None
+
+    # The restart, said before by case.expecting(RESTART, …)
+
+    def restart(self, *versions: str, within: float, away: Collection[str] = ()) -> float:
+        """Have the device restart and wait until it is up again with one of `versions`; return the seconds it took.
+
+        While it answers with a version in `away` the trial is not over.
+
+        Raises:
+            SilenceAfterAttack: it does not come back.
+            Undecided: the restart is not taken, or not made.
+        """
+        self.case.judge_watches()
+        at = time.monotonic()
+        uptime = self._uptime()
+        if uptime is None:
+            raise Undecided("the device does not tell its uptime before the restart")
+        self.case.value(self.do("reboot"), "the restart")
+        asked = time.monotonic()
+        self._forget()
+        self.case.bench.reconnect()
+        restarted = self._await_restart(at - uptime, within=within)
+        if away:
+            self._await_other_version(away, until=asked + within)
+        self.resume(*versions, within=within)
+        return restarted - asked
+
+    def power_cycle(self, *versions: str, within: float) -> None:
+        """Cut the power and wait until the device is up again with one of `versions`.
+
+        Raises:
+            SilenceAfterAttack: it does not come back.
+        """
+        bench = self.case.bench
+        self.case.judge_watches()
+        self._forget()
+        bench.power_cycle()
+        deadline = time.monotonic() + within
+        while self._uptime() is None:
+            self._check_back(deadline, within)
+        self.resume(*versions, within=within)
+
+    def resume(self, *versions: str, within: float) -> None:
+        """Prove that it is the same device with one of `versions`, and watch it again."""
+        bench = self.case.bench
+        bench.expect_version(*versions)
+        bench.check_identity(within=within)
+        bench.start_watches()
+        self.case.await_watches()
+
+    def _await_restart(self, started: float, *, within: float) -> float:
+        """Wait for an uptime that began later than the instant `started`; return when that was seen."""
+        slack = self.case.bench.rig.device.clock_tolerance
+        deadline = time.monotonic() + within
+        while True:
+            asked = time.monotonic()
+            uptime = self._uptime()
+            if uptime is not None and asked - uptime > started + slack:
+                return time.monotonic()
+            if uptime is not None and time.monotonic() > deadline:
+                raise Undecided(f"the device took the restart, but goes on {within:g} s later")
+            self._check_back(deadline, within)
+
+    def _await_other_version(self, away: Collection[str], *, until: float) -> None:
+        """Wait until the trial of a version in `away` is over: another one runs, or it is there to stay."""
+        while time.monotonic() < until:
+            outcome = self.status()
+            if isinstance(outcome, Accepted) and (outcome.value.version not in away or outcome.value.state == "idle"):
+                return
+            self._tick.wait(POLL)
+
+    def _uptime(self) -> float | None:
+        bench = self.case.bench
+        outcome = bench.surface(bench.rig.device.identity).read("uptime")
+        return outcome.value if isinstance(outcome, Accepted) and isinstance(outcome.value, float) else None
+
+    def _check_back(self, deadline: float, within: float) -> None:
+        if time.monotonic() > deadline:
+            message = f"the device does not come back within {within:g} s"
+            raise (SilenceAfterAttack if self.case.bench.control.alive() else Undecided)(message)
+        self._tick.wait(POLL)
+
+    def _forget(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.drop()
+
+
+def _in_order(wanted: Collection[str], shown: Collection[str]) -> bool:
+    rest = iter(shown)
+    return all(state in rest for state in wanted)
