@@ -1,15 +1,17 @@
 # make demo   build the emulated pump, run the suite on it, show table and reports
 # make test   the harness's own tests
-# Both set up what is missing first; `make setup` does only that.
+# make nightly   every testcase, the long ones too, then every weakness; what changed since the last night
+# All set up what is missing first; `make setup` does only that.
 
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 FIXTURE := firmware-fixtures/infusion-pump
 RIG     ?= rigs/pump-qemu.yaml
+NIGHTS  ?= reports/nightly
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup packages firmware demo test qualify lint schema bench clean
+.PHONY: setup packages firmware demo nightly test qualify lint schema bench clean
 
 setup: packages $(VENV)/.done .node/.done
 
@@ -36,7 +38,19 @@ firmware: packages $(VENV)/.done
 	$(BIN)/python $(FIXTURE)/build.py
 
 demo: setup firmware
-	$(BIN)/proofrig run $(RIG)
+	$(BIN)/proofrig run $(RIG) -m "not long"
+
+# The empty qualification.xml says "not tried" if the qualification is killed before it writes its own.
+nightly: setup firmware
+	@run=$(NIGHTS)/$$(date -u +%Y%m%dT%H%M%SZ)-$(basename $(notdir $(RIG))); \
+	compare="--history $(NIGHTS)/history/$(basename $(notdir $(RIG))).jsonl --against last"; \
+	$(BIN)/proofrig run $(RIG) --run-dir $$run $$compare $(OPTIONS); code=$$?; \
+	[ -f $$run/journal.jsonl ] || exit $$code; \
+	: >$$run/qualification.xml; \
+	$(BIN)/python -m pytest tests/qualification/test_weaknesses.py --every-testcase \
+	    --junitxml $$run/qualification.xml $(QUALIFICATION); weak=$$?; \
+	$(BIN)/proofrig report $$run $$compare; \
+	[ $$code -ne 0 ] || code=$$weak; exit $$code
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

@@ -207,7 +207,17 @@ def _circumstances(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weaknesses switched on", line(", ".join(summary["weaknesses"]))
     for key, what in (("rig_sha256", "rig file"), ("device_sha256", "device file"), ("image_sha256", "image")):
         yield what, line(summary.get(key, ""))[:16]
+    yield "options", line(" ".join(_options(summary.get("settings", ()))))
     yield from ((f"tool {line(name)}", line(version)) for name, version in summary.get("tools", {}).items())
+
+
+def _options(settings: Sequence[str]) -> Iterator[str]:
+    """The options of a run without those that say where it is kept, which are other ones each time."""
+    ours, value_follows = ("--run-dir", "--history", "--against"), False
+    for each in settings:
+        if not value_follows and each.partition("=")[0] not in ours:
+            yield each
+        value_follows = each in ours
 
 
 def previous_run(run_dir: Path) -> Path | None:

@@ -38,6 +38,7 @@ def summary_of(run: RunRecord) -> dict[str, Any]:
         "device_sha256": run.rig.get("device_sha256", ""),
         "image_sha256": run.image.get("image_sha256", ""),
         "tools": dict(run.tools),
+        "settings": [line(each) for each in run.settings],
         "weaknesses": run.image.get("weaknesses", []),
         "totals": run.totals(),
         "testcases": [_case(case) for case in run.cases],
