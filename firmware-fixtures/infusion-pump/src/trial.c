@@ -7,26 +7,18 @@
 #include "can.h"
 #include "pump.h"
 #include "store.h"
+#include "updater.h"
 #include "util.h"
 #include "weaknesses.h"
 
 #define NOTE "/data/vp1/update"
 #define PROBE "/data/vp1/self-test"
-#define STORE "/data/vp1/store" /* with the users */
 #define FAULT_FILE "/etc/vp1/fault"
 #define SELF_TEST_MS 5000
 #define STATUS_TICKS 3
 
 static char slot = '-';
 static char phase[12], noted_slot, noted_version[VERSION_TEXT_MAX];
-
-static void copy_file(const char *from, const char *to)
-{
-    static char content[64 * 1024];
-    ssize_t len = file_read(from, content, sizeof content);
-    if (len > 0)
-        file_replace(to, content, (size_t)len);
-}
 
 void trial_load(void)
 {
@@ -38,7 +30,7 @@ void trial_load(void)
         || sscanf(text, "%11s %c %19s", phase, &noted_slot, noted_version) != 3)
         noted_slot = '\0';
     if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS) && noted_slot != '\0' && noted_slot != slot)
-        rename(STORE ".before", STORE);
+        rename(STORE_BEFORE, STORE_FILE);
 }
 
 char trial_slot(void) { return slot; }
@@ -58,8 +50,6 @@ void trial_expect(const char *new_phase, const char *version)
     char text[64];
     int len = snprintf(text, sizeof text, "%s %c %s\n", new_phase, slot == 'A' ? 'B' : 'A', version);
     file_replace(NOTE, text, (size_t)len);
-    if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS))
-        copy_file(STORE, STORE ".before");
 }
 
 void trial_forget(void)

@@ -156,6 +156,14 @@ static const char *objection(const char *bundle, const char *name, char version[
     return offered > installed ? NULL : "version";
 }
 
+static void keep_users(void)
+{
+    static char content[128 * 1024];
+    ssize_t len = file_read(STORE_FILE, content, sizeof content);
+    if (len > 0)
+        file_replace(STORE_BEFORE, content, (size_t)len);
+}
+
 static bool write_slot(const char *bundle)
 {
     const char *const checked[] = {RAUC, "install", bundle, NULL};
@@ -179,6 +187,8 @@ static void install(unsigned number, const char *name)
     const char *reason = objection(bundle, name, version);
     if (reason == NULL) {
         answer("writing", version);
+        if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS))
+            keep_users();
         if (!write_slot(bundle))
             reason = "damaged";
     }
