@@ -13,8 +13,9 @@ from typing import Literal
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSession, HttpSurface
-from harness.device.outcomes import Accepted, Outcome, Refused, Unintelligible, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
 from harness.links.file_server import FileServer, Offer, serve
+from harness.links.http import HttpConnection, HttpRequest
 from harness.links.stream import StreamLink
 from harness.rig.bundles import Bundle
 from harness.rig.claims import UpdateClaim
@@ -81,6 +82,8 @@ class Updating:
         self.claim = case.bench.rig.device.claims_of(UpdateClaim)[claim_id]
         self.seen: list[str] = []
         """States as they were answered, each change once."""
+        self.spent: dict[str, float] = {}
+        """Seconds each stage took in the last update that was followed."""
         self._names: dict[str, str] = {word: name for name, word in self.claim.states.items()}
         self.within: dict[str, float] = self.claim.model_dump()["within"]
         """Seconds each stage may take."""
@@ -157,7 +160,7 @@ class Updating:
             outcome = self._session.do(action, octets=octets, **named)
             if not self.door.ended(outcome):
                 return outcome
-            self._forget()
+            self.forget()
         assert outcome is not None
         return outcome
 
@@ -171,6 +174,28 @@ class Updating:
         tap = self.case.bench.wiring.tap(f"files {self.claim.surface}")
         with serve(self.case.bench.wiring.dialer, rig.bench_address, files, tap=tap) as server:
             yield server, server.url(f"/{name}")
+
+    def request(self, data: bytes, *, name: str) -> HttpRequest:
+        """Return the request of an upload, to be sent otherwise than whole at once."""
+        self.now()  # a session that is good
+        assert self._session is not None
+        return self._session.request("update-upload", octets=data, name=name)
+
+    def half_sent(self, data: bytes, *, name: str, first: int) -> tuple[HttpConnection, HttpRequest]:
+        """Upload the `first` bytes of a bundle on a connection of its own and leave it open; the device receives then.
+
+        Raises:
+            Undecided: it does not.
+        """
+        request = self.request(data, name=name)
+        connection = self.door.connect()
+        if isinstance(connection, NoAnswer):
+            raise Undecided(f"{self.claim.surface}: {name_of(connection)}")
+        connection.upload(request, timeout=self.within.get("receiving", 60.0), first=first)
+        if self.await_state({"receiving"}, within=5 * self.case.bench.wiring.answer_within) is None:
+            connection.close()
+            raise Undecided(f"the device does not receive after {first} bytes: {self.now()}")
+        return connection, request
 
     # Up to the restart
 
@@ -204,6 +229,7 @@ class Updating:
             if isinstance(outcome, Accepted):
                 status = outcome.value
                 if status.state != stage:
+                    self.spent[stage] = (status.answered + last - entered[0] - entered[1]) / 2
                     self._judge_stage(stage, entered, (last, status.answered))
                     stage, entered = status.state, (last, status.answered)
                 if status.state not in DURING:
@@ -226,6 +252,19 @@ class Updating:
             if time.monotonic() > deadline:
                 return None
             self._tick.wait(POLL)
+
+    def await_stage(self, stage: str, *, within: float) -> bool:
+        """Wait until console or surface say that a stage has begun, then have the surface confirm it."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if not self.listens or stage in self.shown():
+                outcome = self.status()
+                if isinstance(outcome, Accepted) and outcome.value.state == stage:
+                    return True
+                if self.listens:
+                    return False
+            self._tick.wait(POLL / 5)
+        return False
 
     def _limit(self, stage: str) -> float:
         return self.within.get(stage, max(self.within.values(), default=60.0))
@@ -264,6 +303,12 @@ class Updating:
         expected = "refused" + (f" with {pattern!r}" if pattern is not None else "")
         return self.case.check(title, held=held, expected=expected, observed=str(ended), claim=self.id)
 
+    def expect_reason(self, title: str, last: UpdateStatus, *, why: str) -> bool:
+        """A refusal that is there must have the claimed reason."""
+        pattern = self._reasons.get(why, "")
+        held = re.search(pattern, last.detail) is not None
+        return self.case.check(title, held=held, expected=pattern, observed=last.detail, claim=self.id)
+
     # What the console shows
 
     def listen(self) -> None:
@@ -283,7 +328,7 @@ class Updating:
 
     def expect_shown(self, states: Collection[str]) -> None:
         """The console must have shown these states in this order, where the claim names a console."""
-        if self._console() is None:
+        if not self.listens:
             return
         wanted = list(states)
         deadline = time.monotonic() + self.case.bench.wiring.answer_within
@@ -296,6 +341,11 @@ class Updating:
             observed=", ".join(shown) or "nothing",
             claim=self.id,
         )
+
+    @property
+    def listens(self) -> bool:
+        """Whether the claim names a console that shows the states."""
+        return self._console() is not None
 
     def _console(self) -> StreamLink | None:
         if not self.claim.console or not self.claim.console_line:
@@ -314,6 +364,20 @@ class Updating:
             SilenceAfterAttack: it does not come back.
             Undecided: the restart is not taken, or not made.
         """
+        asked, started = self.begin_restart()
+        self.await_restart(started, within=within)
+        if away:
+            self._await_other_version(away, until=asked + within)
+        back = time.monotonic()
+        self.resume(*versions, within=within)
+        return back - asked
+
+    def begin_restart(self) -> tuple[float, float]:
+        """Have the device restart; return when it was told to, and when its clock had started before that.
+
+        Raises:
+            Undecided: it does not take it.
+        """
         self.case.judge_watches()
         at = time.monotonic()
         uptime = self._uptime()
@@ -321,13 +385,9 @@ class Updating:
             raise Undecided("the device does not tell its uptime before the restart")
         self.case.value(self.do("reboot"), "the restart")
         asked = time.monotonic()
-        self._forget()
+        self.forget()
         self.case.bench.reconnect()
-        restarted = self._await_restart(at - uptime, within=within)
-        if away:
-            self._await_other_version(away, until=asked + within)
-        self.resume(*versions, within=within)
-        return restarted - asked
+        return asked, at - uptime
 
     def power_cycle(self, *versions: str, within: float) -> None:
         """Cut the power and wait until the device is up again with one of `versions`.
@@ -337,7 +397,7 @@ class Updating:
         """
         bench = self.case.bench
         self.case.judge_watches()
-        self._forget()
+        self.forget()
         bench.power_cycle()
         deadline = time.monotonic() + within
         while self._uptime() is None:
@@ -345,22 +405,34 @@ class Updating:
         self.resume(*versions, within=within)
 
     def resume(self, *versions: str, within: float) -> None:
-        """Prove that it is the same device with one of `versions`, and watch it again."""
+        """Prove that it is the same device with one of `versions`, and watch it again.
+
+        Raises:
+            Undecided: it runs another version (a broken check then).
+        """
         bench = self.case.bench
+        deadline = time.monotonic() + within
+        seen = bench.surface(bench.rig.device.identity).read("version")
+        while not isinstance(seen, Accepted) and time.monotonic() < deadline:
+            seen = bench.surface(bench.rig.device.identity).read("version")
+        version = self.case.value(seen, "the version after the start")
+        title, expected = "a known version runs after the start", " or ".join(versions)
+        if not self.case.check(title, held=version in versions, expected=expected, observed=version, claim=self.id):
+            raise Undecided(f"{title}: {version}")
         bench.expect_version(*versions)
         bench.check_identity(within=within)
         bench.start_watches()
         self.case.await_watches()
 
-    def _await_restart(self, started: float, *, within: float) -> float:
-        """Wait for an uptime that began later than the instant `started`; return when that was seen."""
+    def await_restart(self, started: float, *, within: float) -> None:
+        """Wait for an uptime that began later than the instant `started`."""
         slack = self.case.bench.rig.device.clock_tolerance
         deadline = time.monotonic() + within
         while True:
             asked = time.monotonic()
             uptime = self._uptime()
             if uptime is not None and asked - uptime > started + slack:
-                return time.monotonic()
+                return
             if uptime is not None and time.monotonic() > deadline:
                 raise Undecided(f"the device took the restart, but goes on {within:g} s later")
             self._check_back(deadline, within)
@@ -384,7 +456,8 @@ class Updating:
             raise (SilenceAfterAttack if self.case.bench.control.alive() else Undecided)(message)
         self._tick.wait(POLL)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of the session without a word: the device is about to lose it."""
         session, self._session = self._session, None
         if session is not None:
             session.drop()

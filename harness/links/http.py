@@ -156,7 +156,13 @@ class HttpConnection:
         return True
 
     def upload(
-        self, request: HttpRequest, *, timeout: float, first: int | None = None, pace: float | None = None
+        self,
+        request: HttpRequest,
+        *,
+        timeout: float,
+        first: int | None = None,
+        pace: float | None = None,
+        start: int = 0,
     ) -> int:
         """Send head and body, as far as the device takes them; return the bytes of the body that were sent.
 
@@ -165,6 +171,7 @@ class HttpConnection:
             timeout: seconds for all of it. A device that takes no more, or answers already, ends it before.
             first: how many bytes of the body; all when not given. The caller cuts with `close`.
             pace: bytes a second; as fast as it goes when not given.
+            start: bytes of the body that an upload before this one has sent; head and they are not sent again.
         """
         deadline = Deadline(timeout)
         body = memoryview(request.body)[: len(request.body) if first is None else first]
@@ -174,8 +181,8 @@ class HttpConnection:
         with self._tap.bulk(request.shown(self._host) if len(body) > RECORDED_BODY else b""):
             head = request.head(self._host)
             # A small body travels with its head: one packet, one record.
-            at = min(len(body), _PIECE) if pace is None else 0
-            if not self.send(head + bytes(body[:at]), timeout=deadline.remaining):
+            at = start or (min(len(body), _PIECE) if pace is None else 0)
+            if not start and not self.send(head + bytes(body[:at]), timeout=deadline.remaining):
                 return 0
             step = _PIECE if pace is None else max(1, int(pace / 10))
             while at < len(body) and not deadline.passed and self._stream.mark() == self._read:

@@ -58,7 +58,6 @@ def test_good_update(case: Case, claim_id: str, way: Way) -> None:
     ],
     about=About(property="integrity", phase="monitoring", method="function", threat="a patch that changes functions"),
     effects=EFFECTS,
-    unqualified=True,
     slow=True,
 )
 @each("claim_id", updates)
