@@ -205,8 +205,10 @@ def _circumstances(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "item", line(str(summary["item"].get("serial", "")))
     yield "operator", line(summary["operator"])
     yield "weaknesses switched on", line(", ".join(summary["weaknesses"]))
-    for key, what in (("rig_sha256", "rig file"), ("device_sha256", "device file"), ("image_sha256", "image")):
+    for key, what in (("rig_sha256", "rig file"), ("device_sha256", "device file")):
         yield what, line(summary.get(key, ""))[:16]
+    for name, digest in (summary.get("image_sha256") or {}).items():
+        yield f"image {line(name)}", line(digest)[:16]
     yield "options", line(" ".join(_options(summary.get("settings", ()))))
     yield from ((f"tool {line(name)}", line(version)) for name, version in summary.get("tools", {}).items())
 

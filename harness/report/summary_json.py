@@ -36,7 +36,7 @@ def summary_of(run: RunRecord) -> dict[str, Any]:
         "grade": run.rig.get("grade", ""),
         "rig_sha256": run.rig.get("rig_sha256", ""),
         "device_sha256": run.rig.get("device_sha256", ""),
-        "image_sha256": run.image.get("image_sha256", ""),
+        "image_sha256": run.image.get("image_sha256", {}),
         "tools": dict(run.tools),
         "settings": [line(each) for each in run.settings],
         "weaknesses": run.image.get("weaknesses", []),

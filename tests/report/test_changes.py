@@ -92,6 +92,31 @@ def test_nothing_changed_is_said(nights: tuple[Path, Path]) -> None:
     assert changes.sentence == "1 still FAIL"
 
 
+def test_what_else_may_explain_a_change_is_named(tmp_path: Path) -> None:
+    sides = []
+    for night, disk, flaws in (("1", "a" * 64, []), ("2", "b" * 64, ["no-lockout"])):
+        folder = Folder(tmp_path / night).plan()
+        images = {"disk.qcow2": disk, "u-boot.bin": "c" * 64}
+        folder.main.write("image", image_sha256=images, lock_sha256="", weaknesses=flaws)
+        sides.append(read_side(folder.end()))
+    assert [(each.what, each.before, each.now) for each in compare(*sides).circumstances] == [
+        ("weaknesses switched on", "", "no-lockout"),
+        ("image disk.qcow2", "a" * 16, "b" * 16),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (["-k", "x", "--run-dir", "a", "--against=last"], "-k x"),
+        (["--history", "h", "--rig", "r"], "--rig r"),
+        (["--run-dir"], ""),
+    ],
+)
+def test_options_that_only_say_where_are_no_circumstance(settings: list[str], kept: str) -> None:
+    assert side_of({**SUMMARY, "settings": settings}, where="").circumstances["options"] == kept
+
+
 def test_what_is_written_and_printed(nights: tuple[Path, Path]) -> None:
     old, new = nights
     text = _finish(new, against=str(old))
