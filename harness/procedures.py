@@ -11,7 +11,7 @@ from threading import Event
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSession
-from harness.device.outcomes import Accepted, Outcome
+from harness.device.outcomes import Accepted, Outcome, Refused
 from harness.rig.claims import EndOfLifeClaim, FirstUseClaim, PermissionClaim
 from harness.verdict import Undecided
 
@@ -55,7 +55,12 @@ def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
     able = permitted(case, surface, action)
     if not able:
         raise Undecided(f"no declared account may do {action} on {surface}")
-    session = case.value(case.bench.http(surface).log_in(able[0]), f"log-in of {able[0]}")
+    # A declared account may be gone, after a restore or a reset: the next one that may will do.
+    for account in able:
+        opened = case.bench.http(surface).log_in(account)
+        if not isinstance(opened, Refused):
+            break
+    session = case.value(opened, f"log-in of {account}")
     try:
         yield session
     finally:

@@ -23,7 +23,6 @@ MARGIN = 0.3
         contributes("ANSM-2019/CRIT-C", "MDS2-2019/ALOF"),
     ],
     about=About(property="confidentiality", phase="design", method="function", threat="a session left open"),
-    unqualified=True,
     slow=True,
 )
 @each_surface(IdleLogOffClaim)

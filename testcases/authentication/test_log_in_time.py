@@ -118,6 +118,8 @@ def _round(case: Case, prompt: Entrance, times: dict[str, list[float]], claim_id
         # The right password in time keeps the account from being locked: a lock has a time of its own.
         if number % budget == 0:
             case.value(prompt.visit(known), f"log-in of {known}")
+            # A visit ends its connection, on some surfaces: the next attempt pays for a new one, and is not timed.
+            prompt.attempt(users[1], "not-the-password")
         for user in users if number % 2 else reversed(users):
             took = _refused(case, prompt, user, claim_id)
             if took is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.case import Case
 from harness.device.guesses import FOREIGN_USERS
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
 from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies
@@ -19,7 +19,6 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
     effects=[Effect.ACCOUNTS],
-    unqualified=True,
 )
 @each_surface(AccountClaim)
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
@@ -50,14 +49,22 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
                 if isinstance(outcome, NoAnswer):
                     return
                 if claim.unknown_alike and isinstance(wrong, Refused):
-                    alike = isinstance(outcome, Refused) and door.words(outcome) == door.words(wrong)
+                    alike = door.words(outcome) == door.words(wrong) if isinstance(outcome, Refused) else None
+                    if isinstance(outcome, Unintelligible):
+                        # Words of its own for an unknown user, said again while a known one is refused as before.
+                        again, control = prompt.attempt(user, ""), prompt.attempt(known, "not-the-password")
+                        case.twin(f"{known} with the right password", prompt.visit(known))
+                        own = door.words(again) == door.words(outcome) != b""
+                        alike = False if own and door.words(control) == door.words(wrong) else None
                     case.check(
                         f"{user} is refused in the words of a wrong password",
-                        held=alike if isinstance(outcome, Refused) else None,
+                        held=alike,
                         expected=door.words(wrong),
                         observed=door.words(outcome) or name_of(outcome),
                         claim=claim_id,
                     )
+                    if not alike:
+                        return
         case.twin(f"{known} after all these", prompt.visit(known))
 
 

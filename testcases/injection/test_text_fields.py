@@ -71,10 +71,18 @@ class Payloads:
 
 
 PATHS = (
-    "../../../../../../../../etc/passwd", "/etc/passwd", "..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
-    "....//....//etc/passwd", "..\\..\\..\\..\\boot.ini", "../../../../../../../../proc/version", "file:///etc/passwd", "/dev/zero", "..", ".",
+    "../../../../../../../../etc/passwd",
+    "/etc/passwd",
+    "..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "....//....//etc/passwd",
+    "..\\..\\..\\..\\boot.ini",
+    "../../../../../../../../proc/version",
     "../../../../../../../../etc/passwd\x00.txt",
-)  # fmt: skip
+    "file:///etc/passwd",
+    "/dev/zero",
+    "..",
+    ".",
+)
 SLEEPERS = ("$(sleep {})", "`sleep {}`", ";sleep {};", "|sleep {}", "'; sleep {}; '", "$(sleep${{IFS}}{})")
 
 
