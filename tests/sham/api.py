@@ -48,10 +48,14 @@ WRONG_CODES, CODE_DELAY_S = 5, 10.0
 
 @dataclass
 class Session:
-    """One log-in. `last` is the time of its last request, infinite while a transfer runs."""
+    """One log-in. `last` is the time of its last request, infinite while a transfer runs.
+
+    `left`: logged out under the weakness that keeps its token good; its place is free.
+    """
 
     user: str
     last: float
+    left: bool = False
 
 
 class Api:
@@ -176,7 +180,7 @@ class Api:
     def _log_in(self, call: Call) -> Answer:
         user, password = call.texts("user", "password")
         self._forget_idle()
-        open_sessions = sum(session.user == user for session in self._sessions.values())
+        open_sessions = sum(session.user == user and not session.left for session in self._sessions.values())
         attempt = Attempt(
             user=user,
             password=password.encode("utf-8", "surrogatepass"),
@@ -196,6 +200,7 @@ class Api:
     def _log_out(self, call: Call) -> Answer:
         call.fields()
         if "token-survives-log-off" in self._app.weaknesses:
+            self._sessions[call.request.token].left = True
             self._app.audit.record("logout", surface="api", user=call.user)
         else:
             self._end([call.request.token], "-")

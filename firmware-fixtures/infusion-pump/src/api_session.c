@@ -16,6 +16,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct session_entry {
     bool used;
+    bool left; /* logged out under the weakness token-survives-log-off */
     char token[TOKEN_DIGITS + 1];
     struct identity who;
     int64_t last_ms;
@@ -61,7 +62,7 @@ bool session_open(const struct identity *who, char token[TOKEN_DIGITS + 1])
         if (!sessions[i].used)
             place = &sessions[i];
         else
-            open += sessions[i].who.account == who->account;
+            open += sessions[i].who.account == who->account && !sessions[i].left;
     }
     if (open >= PER_ACCOUNT && !weak(WEAK_SESSION_LIMIT_MISSING))
         place = NULL;
@@ -128,7 +129,9 @@ static void log_out(struct call *call)
     }
     pthread_mutex_lock(&lock);
     struct session_entry *s = find(api_header(call, MHD_HTTP_HEADER_AUTHORIZATION) + strlen("Bearer "));
-    if (s != NULL && !weak(WEAK_TOKEN_SURVIVES_LOG_OFF))
+    if (s != NULL && weak(WEAK_TOKEN_SURVIVES_LOG_OFF))
+        s->left = true; /* its token stays good, its place is free: else few log-ins would fill the limit */
+    else if (s != NULL)
         sodium_memzero(s, sizeof *s);
     pthread_mutex_unlock(&lock);
     api_record(call, "logout", "accepted", NULL);
