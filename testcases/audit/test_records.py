@@ -39,7 +39,6 @@ class Entry:
     ],
     about=About(property="auditability", phase="monitoring", method="function", threat="an unseen attack"),
     effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
-    unqualified=True,
 )
 @each("claim_id, kind", kinds)
 def test_record(case: Case, claim_id: str, kind: str) -> None:

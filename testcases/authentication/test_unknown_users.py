@@ -19,6 +19,7 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
     effects=[Effect.ACCOUNTS],
+    version=2,
 )
 @each_surface(AccountClaim)
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:

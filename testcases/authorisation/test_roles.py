@@ -33,7 +33,6 @@ def roles(device: DeviceFile) -> Iterator[Instance]:
     ],
     about=About(property="integrity", phase="design", method="function", threat="a user exceeds his role"),
     effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
-    unqualified=True,
 )
 @each("claim_id, surface, account", roles)
 def test_role(case: Case, claim_id: str, surface: str, account: str) -> None:

@@ -17,7 +17,6 @@ from harness.testcase import About, Instance, contributes, each, testcase, verif
         contributes("NMPA-2022/CNFS", "ANSM-2019/CRIT-A"),
     ],
     about=About(property="auditability", phase="monitoring", method="function", threat="an unknown software state"),
-    unqualified=True,
     severity="normal",
 )
 @each("claim_id", lambda device: [Instance(claim_id, (claim_id,)) for claim_id in device.claims_of(VersionClaim)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secrets import randbelow
 
 from harness.case import Case
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.rig.claims import AccountClaim
 from harness.rig.device_file import DeviceFile, DialogueSurface
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
@@ -59,6 +59,9 @@ class Marker:
 CONTROL = (b"\x03", b"\x04", b"\x1a", b"\x1c", b"\x1b", b"\x1d", b"~.", b"\x1b[A\r", b"\x00\r")
 """Keys that interrupt, suspend or leave a program for what is behind it."""
 
+SHELLS = ("shell", "sh", "/bin/sh", "bash", "ash", "exec sh", "su", "debug", "system", "enable", "python")
+"""Commands by which a menu that has a way to a shell is asked for it."""
+
 
 def log_ins(device: DeviceFile) -> list[Instance]:
     """Every dialogue that accounts log in to."""
@@ -101,8 +104,8 @@ def test_no_shell_before_log_in(case: Case, surface: str) -> None:
     title="No command of a session gives a shell, in no role",
     tags=TAGS,
     about=About(property="integrity", phase="design", method="penetration", threat="command injection"),
-    unqualified=True,
     slow=True,
+    version=2,
 )
 @each("surface", log_ins)
 def test_no_shell_in_a_session(case: Case, surface: str) -> None:
@@ -120,6 +123,13 @@ def test_no_shell_in_a_session(case: Case, surface: str) -> None:
             for line in marker.lines() + smuggled:
                 if not _no_shell(case, marker, repr(line), session.send_line(line, operation="shell line")):
                     return
+            for name in SHELLS:
+                asked: Outcome[object] = session.send_line(name, operation="name of a shell")
+                if not isinstance(asked, Refused):
+                    # A shell without a terminal wants the line feed.
+                    asked = session.poke(marker.lines()[0].encode() + b"\r\n", operation="shell line")
+                if not _no_shell(case, marker, f"{name} and a shell line", asked):
+                    return
             for keys in CONTROL:
                 data = keys + b"\r" + marker.lines()[0].encode() + b"\r"
                 outcome = session.poke(data, operation="control keys")
@@ -129,7 +139,7 @@ def test_no_shell_in_a_session(case: Case, surface: str) -> None:
 
 
 def _no_shell(case: Case, marker: Marker, what: str, outcome: Outcome[object]) -> bool:
-    """Check what a line came to; False when the device no longer answers, which is decided at the end."""
+    """Check what a line came to; False when there is a shell, or no answer any more, which is decided at the end."""
     found = marker.worked_out(outcome.received)
     silent = isinstance(outcome, NoAnswer)
     case.check(
@@ -141,4 +151,4 @@ def _no_shell(case: Case, marker: Marker, what: str, outcome: Outcome[object]) -
     )
     if isinstance(outcome, Accepted) and hasattr(outcome.value, "log_out"):
         outcome.value.log_out()
-    return not silent
+    return not silent and not found
