@@ -266,6 +266,15 @@ class Updating:
             self._tick.wait(POLL / 5)
         return False
 
+    def await_shown(self, state: str, *, within: float) -> bool:
+        """Wait until the console has shown a state since `listen`."""
+        deadline = time.monotonic() + within
+        while state not in self.shown():
+            if time.monotonic() > deadline:
+                return False
+            self._tick.wait(POLL / 5)
+        return True
+
     def _limit(self, stage: str) -> float:
         return self.within.get(stage, max(self.within.values(), default=60.0))
 
