@@ -24,6 +24,7 @@ __all__ = [
     "do",
     "erase",
     "permitted",
+    "prepare",
     "reads",
     "restart",
     "set_up",
@@ -75,6 +76,25 @@ def do(case: Case, surface: str, action: str, *, octets: bytes | None = None, **
     """
     with acting(case, surface, action) as session:
         return session.do(action, octets=octets, **named)
+
+
+PREPARED = {
+    "user-set-role": "user-add",
+    "user-set-password": "user-add",
+    "user-remove": "user-add",
+    "patient-remove": "patient-add",
+}
+"""Operations that change what another one has to add before."""
+
+
+def prepare(case: Case, surface: str, action: str) -> None:
+    """Have somebody who may add what an action changes or removes with its declared harmless arguments.
+
+    Raises:
+        Undecided: it is not added.
+    """
+    if action in PREPARED:
+        case.value(do(case, surface, PREPARED[action]), PREPARED[action])
 
 
 def reads(case: Case, surface: str, action: str) -> tuple[dict[str, str], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, Outcome
+from harness.procedures import prepare
 from harness.rig.claims import AuditClaim, AuditRecord
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
@@ -38,7 +39,7 @@ class Entry:
         contributes("ANSM-2019/CRIT-A", "MDS2-2019/AUDT"),
     ],
     about=About(property="auditability", phase="monitoring", method="function", threat="an unseen attack"),
-    effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
+    effects=[Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA],
 )
 @each("claim_id, kind", kinds)
 def test_record(case: Case, claim_id: str, kind: str) -> None:
@@ -142,6 +143,8 @@ def logged_in(case: Case, claim_id: str, record: AuditRecord) -> None:
         case.expect_refused(f"{record.account} with a wrong password", leave(wrong), claim=claim_id)
         case.twin(f"{record.account} with the right password", leave(door.log_in(record.account)))
         return
+    if record.by == "action":
+        prepare(case, record.on, record.action)
     session = case.value(door.log_in(record.account), f"log-in of {record.account}")
     if record.by == "action":
         case.twin(record.action, session.do(record.action))

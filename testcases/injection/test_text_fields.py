@@ -13,7 +13,7 @@ from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
-from harness.procedures import do, permitted
+from harness.procedures import do, permitted, prepare
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
 from harness.rig.http_surface import HttpAction, holes
@@ -27,13 +27,6 @@ FOREIGN = re.compile(rb"root:[^:\n]*:0:0:|Linux version \d|PRETTY_NAME=|\[boot l
 """What stands in the files that paths lead to which leave their folder."""
 LISTED = {"user-add": ("user-list", "user", "user-remove"), "patient-add": ("patient-list", "id", "patient-remove")}
 """Operations that add a row → where it is listed, the argument that names it, and what takes it away again."""
-PREPARED = {
-    "user-set-role": "user-add",
-    "user-set-password": "user-add",
-    "user-remove": "user-add",
-    "patient-remove": "patient-add",
-}
-"""Operations that change what another one has to add before."""
 LEFT_OUT = {Effect.FIRMWARE, Effect.IRREVERSIBLE}
 
 TAGS = [
@@ -119,8 +112,7 @@ def test_text(case: Case, surface: str, action: str) -> None:
     assert isinstance(spec, Action | HttpAction)
     payloads = Payloads()
     case.attack(surface, f"texts for interpreters in {', '.join(taken(spec))} of {action}")
-    if action in PREPARED:
-        case.value(do(case, surface, PREPARED[action]), PREPARED[action])
+    prepare(case, surface, action)
     before = state(case, door, spec.changes)
     console = _console(case)
     mark = console.mark() if console else 0
