@@ -1,0 +1,86 @@
+"""What the media of a device without power show to whoever takes them out and reads them."""
+
+from __future__ import annotations
+
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from harness.canaries import Canaries
+from harness.case import Case
+from harness.device.traces import credentials, traces
+from harness.procedures import add_account, await_log_in
+from harness.rig.claims import PatientClaim
+from harness.rig.device_file import DeviceFile
+from harness.rig.rig_file import Effect
+from harness.testcase import About, Instance, contributes, each, testcase, verifies
+from harness.verdict import Undecided
+from harness.watch import IncidentKind
+
+BACK_WITHIN = 120.0
+"""Seconds from power-on until the device must let somebody in for the procedure to go on."""
+
+
+def stored(device: DeviceFile) -> list[Instance]:
+    """Claims about patients by which none is on the media in clear."""
+    claims = device.claims_of(PatientClaim).items()
+    return [Instance(claim.surface, (claim_id,)) for claim_id, claim in claims if "storage" in claim.absent_from]
+
+
+@testcase(
+    "DATA-AT-REST",
+    title="The media of a device without power show no patient, no password and no hash of one, and no private key",
+    tags=[
+        verifies("NMPA-2022/STCF", "NMPA-2022/DATA-PII", "ANSM-2019/CRIT-C", "FDA-A1/E"),
+        contributes("NMPA-2020/T1-privacy", "MDS2-2019/STCF"),
+    ],
+    about=About(property="confidentiality", phase="end of life", method="penetration", threat="a stolen device"),
+    effects=[Effect.DATA, Effect.ACCOUNTS],
+    needs=["power", "cut", "storage"],
+    slow=True,
+    severity="blocker",
+)
+@each("claim_id", stored)
+def test_at_rest(case: Case, claim_id: str) -> None:
+    """Keys that are part of the software are no data of the unit: the media may show them."""
+    canaries = Canaries(case, claim_id)
+    surface = canaries.claim.surface
+    case.attack(surface, "the media are read while the device has no power")
+    with case.step("Patients and an account are put in"):
+        canaries.plant()
+        newcomer = add_account(case, surface)
+    with case.expecting(IncidentKind.RESTART, within=4 * BACK_WITHIN):
+        with case.step("The media are read without power"):
+            case.judge_watches()
+            case.bench.reconnect()
+            case.bench.control.power_off()
+            image = case.bench.control.storage()
+            search(case, canaries, image, passwords=[newcomer.password])
+        with case.step("Power again"):
+            case.bench.power_cycle()
+            case.bench.check_identity(within=BACK_WITHIN)
+            if not await_log_in(case, surface, within=BACK_WITHIN):
+                raise Undecided(f"nobody can log in {BACK_WITHIN:g} s after the power is back")
+            case.bench.start_watches()
+            case.await_watches()
+        with case.step("Control: what was looked for was on the media"):
+            canaries.expect_there("the patients have outlived the power")
+            with case.bench.http(surface).entrance() as prompt:
+                opened = prompt.attempt(newcomer.user, newcomer.password)
+                case.twin("the account has outlived the power", opened)
+
+
+def search(case: Case, canaries: Canaries, image: Path, *, passwords: list[str]) -> None:
+    """Look through everything that is on the media."""
+    device, item = case.bench.rig.device, case.bench.rig.file.item
+    if not image.stat().st_size:
+        raise Undecided("the media are empty")
+    with image.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        canaries.expect_none("no patient on the media", data, ids=not canaries.log_names_ids)
+        known = [account.password for account in device.accounts.values()] + passwords
+        named = {f"password {number}": text for number, text in enumerate(known, 1)}
+        named |= {"set-up code": item.setup_code} if item.setup_code else {}
+        found = traces(data, named) + credentials(data)
+        case.check(
+            "no credential on the media", held=not found, expected="none",
+            observed="; ".join(map(str, found[:10])) or f"none in {len(data)} bytes", claim=canaries.claim_id,
+        )  # fmt: skip
