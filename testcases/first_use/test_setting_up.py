@@ -65,7 +65,6 @@ def once_only(case: Case, claim_id: str, door: HttpSurface, claim: FirstUseClaim
     about=About(property="confidentiality", phase="first use", method="penetration", threat="an unguarded first use"),
     effects=[Effect.IRREVERSIBLE, Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA],
     slow=True,
-    unqualified=True,
 )
 @each_surface(FirstUseClaim)
 def test_first_use(case: Case, claim_id: str, surface: str) -> None:
