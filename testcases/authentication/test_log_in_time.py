@@ -16,12 +16,12 @@ from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies
 
-ROUND, ROUNDS = 24, 5
+ROUND, ROUNDS = 24, 8
 """Refused log-ins of a known and of an unknown user each, in turn, in a round; rounds until it is decided."""
-SHARE = 0.25
-"""Part of the shorter time by which the times may differ: an attacker needs many more attempts below it."""
+SHARE = 0.4
+"""Part of the longer time by which the times may differ: the work on the password, missing, is more than that."""
 LEAST = 0.004
-"""Seconds by which they may differ in any case: below, a network hides it."""
+"""Seconds by which they may differ in any case: below, a network hides it from all but very many attempts."""
 SPREADS = 3.0
 """Standard uncertainties to each side within which nothing is decided."""
 RESAMPLED = 400
@@ -84,7 +84,7 @@ class Times:
     @property
     def limit(self) -> float:
         """What the difference may be."""
-        return max(LEAST, SHARE * min(typical(self.known), typical(self.unknown)))
+        return max(LEAST, SHARE * max(typical(self.known), typical(self.unknown)))
 
     @property
     def uncertainty(self) -> float:
