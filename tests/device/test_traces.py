@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.device.traces import canary, credentials, forms, traces
+from harness.device.traces import canary, credential_texts, credentials, forms, traces
 
 WRITTEN = {
     "UTF-8": lambda text: text.encode(),
@@ -74,3 +74,11 @@ def test_a_credential_is_known_by_its_shape(data: bytes) -> None:
 
 def test_a_format_string_is_no_credential() -> None:
     assert credentials(b"$argon2id$v=%u$m=%u,t=%u,p=%u$ -----BEGIN PRIVATE KEY-----\0-----END") == []
+
+
+def test_two_read_outs_differ_in_what_use_has_brought() -> None:
+    own, new = b"$6$ofthesoftware$" + b"a" * 86, b"$6$ofanaccount$" + b"b" * 86
+    brought = credential_texts(own)
+    assert [
+        trace.at for text, trace in credential_texts(own + b" " + new + b" " + new).items() if text not in brought
+    ] == [len(own) + 1]
