@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
@@ -80,6 +81,7 @@ class Bench:
             self.rig,
             dialer=dialer,
             port_of=self._port,
+            break_of=self._break,
             captures=self.run_dir / "captures",
             prefix=self.worker,
         )
@@ -382,6 +384,11 @@ class Bench:
         finally:
             self._surfaces.clear()
             self.wiring.drop()
+
+    def _break(self, name: str) -> Callable[[], None] | None:
+        if Capability.BREAK not in self.control.capabilities:
+            return None
+        return partial(self.control.send_break, name)
 
     def _port(self, name: str) -> str:
         if isinstance(self.control, ProcessControl):

@@ -40,7 +40,8 @@ Observer = Callable[[str, str, Outcome[object]], None]
 class RigWiring:
     """Implements `harness.device.surface.Wiring` for one rig.
 
-    `port_of` turns `control:NAME` into a URL of the control; `dialer` opens sockets where the device lives.
+    `port_of` turns `control:NAME` into a URL of the control, `break_of` into its way to send a break there, if it
+    has one; `dialer` opens sockets where the device lives.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RigWiring:
         *,
         dialer: Dialer,
         port_of: Callable[[str], str],
+        break_of: Callable[[str], Callable[[], None] | None],
         captures: Path,
         prefix: str,
     ) -> None:
@@ -56,6 +58,7 @@ class RigWiring:
         self.dialer = dialer
         self.observer: Observer = lambda surface, operation, outcome: None
         self._port_of = port_of
+        self._break_of = break_of
         self._captures = captures
         self._prefix = prefix
         self._taps: dict[str, CaptureFile] = {}
@@ -224,7 +227,12 @@ class RigWiring:
     def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
         if link not in self._streams:
             self._streams[link] = open_serial(
-                self._url(port), baudrate=baudrate, parity=parity, name=link, tap=self.tap(link)
+                self._url(port),
+                baudrate=baudrate,
+                parity=parity,
+                name=link,
+                tap=self.tap(link),
+                send_break=self._break_of(port.removeprefix("control:")) if port.startswith("control:") else None,
             )
         return self._streams[link]
 

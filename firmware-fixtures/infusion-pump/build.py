@@ -160,7 +160,8 @@ def _describe(out: Path, host: dict[str, str]) -> None:
             "-fw_cfg", "name=opt/proofrig/weaknesses,string={weaknesses}",
             "-drive", "if=none,id=d0,format=qcow2,file={disk}",
             "-device", "virtio-blk-pci,drive=d0,romfile=",
-            "-device", "virtio-net-pci,netdev={netdev},mac=52:54:00:50:01:01,romfile=",
+            # guest_announce off: else QEMU 7.2 without announcements (see QemuControl) crashes when a clone is reset
+            "-device", "virtio-net-pci,netdev={netdev},mac=52:54:00:50:01:01,romfile=,guest_announce=off",
             "-object", "can-bus,id=cb0",
             "-device", "kvaser_pci,canbus=cb0",
             "-device", "kvaser_pci,canbus=cb0",

@@ -20,6 +20,7 @@ static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_UNDECLARED_PORT] = "undeclared-port",
     [WEAK_UDS_CONSTANT_SEED] = "uds-constant-seed",
     [WEAK_UDS_MEMORY_BUG] = "uds-memory-bug",
+    [WEAK_SYSRQ_ON_BREAK] = "sysrq-on-break",
     [WEAK_BOOTLOADER_PROMPT] = "bootloader-prompt",
 };
 static bool active[WEAKNESS_COUNT];

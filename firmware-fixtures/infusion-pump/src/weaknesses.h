@@ -14,6 +14,7 @@ enum weakness {
     WEAK_UNDECLARED_PORT,
     WEAK_UDS_CONSTANT_SEED,
     WEAK_UDS_MEMORY_BUG,
+    WEAK_SYSRQ_ON_BREAK, /* switched on by rcS */
     WEAK_BOOTLOADER_PROMPT, /* lies in the boot loader: read back from what it passed to the kernel */
     WEAKNESS_COUNT
 };
