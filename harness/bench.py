@@ -190,6 +190,7 @@ class Bench:
         """Bring the device back once, prove its identity and read the baseline; return the route."""
         self._stop_watches()
         self._surfaces.clear()
+        self.wiring.forget_observer()
         self.wiring.drop()
         route = "none"
         if Capability.RESTORE in self.control.capabilities:

@@ -56,7 +56,7 @@ class RigWiring:
     ) -> None:
         self.rig = rig
         self.dialer = dialer
-        self.observer: Observer = lambda surface, operation, outcome: None
+        self.observer: Observer = _unobserved
         self._port_of = port_of
         self._break_of = break_of
         self._captures = captures
@@ -129,6 +129,10 @@ class RigWiring:
     def observe(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
         """Hand an operation to whoever records the testcase."""
         self.observer(surface, operation, outcome)
+
+    def forget_observer(self) -> None:
+        """Tell nobody of operations: the next baseline is no part of a testcase that is over."""
+        self.observer = _unobserved
 
     # For testcases and watches that work below the surfaces
 
@@ -275,3 +279,7 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
+
+
+def _unobserved(surface: str, operation: str, outcome: Outcome[object]) -> None:
+    """An observer that looks away."""
