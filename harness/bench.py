@@ -253,19 +253,17 @@ class Bench:
         device, item = self.rig.device, self.rig.file.item
         expected = {"model": device.model, "serial": item.serial, "version": device.version}
         surface = self.surface(device.identity)
-        observed: dict[str, str] = {}
         deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
-        for field in expected:
-            outcome = surface.read(field)
-            while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
-                outcome = surface.read(field)
-            if not isinstance(outcome, Accepted):
-                # A device that is silent is no fault of the bench: that would have the testcase repeated.
-                raise Undecided(
-                    f"the identity cannot be read on {device.identity}: {field}: {name_of(outcome)}\n"
-                    "  → is the device powered and the link wired? try `proofrig rig check`"
-                )
-            observed[field] = str(outcome.value)
+        outcome = surface.read_all(list(expected))
+        while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
+            outcome = surface.read_all(list(expected))
+        if not isinstance(outcome, Accepted):
+            # A device that is silent is no fault of the bench: that would have the testcase repeated.
+            raise Undecided(
+                f"the identity cannot be read on {device.identity}: {name_of(outcome)}\n"
+                "  → is the device powered and the link wired? try `proofrig rig check`"
+            )
+        observed = {field: str(value) for field, value in outcome.value.items()}
         self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
         wrong = [field for field in expected if observed[field] != expected[field]]
         if wrong:

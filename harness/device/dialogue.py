@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -192,6 +192,19 @@ class DialogueSurface(Surface):
             if not isinstance(session, Accepted):
                 return session
             return self.read_in(session.value, field)
+
+    def read_all(self, fields: Sequence[str]) -> Outcome[dict[str, Value]]:
+        """Read several fields in one session."""
+        with self.session() as session:
+            if not isinstance(session, Accepted):
+                return session
+            values: dict[str, Value] = {}
+            for field in fields:
+                reading = self.read_in(session.value, field)
+                if not isinstance(reading, Accepted):
+                    return reading
+                values[field] = reading.value
+            return Accepted(values, sent=session.sent, received=session.received)
 
     def read_in(self, session: DialogueSession, field: str) -> Outcome[Value]:
         """Read a field in an open session."""
