@@ -62,7 +62,7 @@ test: setup firmware lint
 	$(BIN)/python -m pytest tests/qualification
 
 qualify: setup firmware
-	$(BIN)/python -m pytest tests/qualification --every-testcase
+	$(BIN)/python -m pytest tests/qualification --every-testcase $(OPTIONS)
 
 schema: $(VENV)/.done
 	$(BIN)/proofrig rig schema --write rigs/schema

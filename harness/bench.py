@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
@@ -85,6 +86,7 @@ class Bench:
             self.rig,
             dialer=dialer,
             port_of=self._port,
+            break_of=self._break,
             captures=self.run_dir / "captures",
             prefix=self.worker,
         )
@@ -196,6 +198,7 @@ class Bench:
         self._versions = ()
         self._stop_watches()
         self._surfaces.clear()
+        self.wiring.forget_observer()
         self.wiring.drop()
         route = "none"
         if Capability.RESTORE in self.control.capabilities:
@@ -278,19 +281,17 @@ class Bench:
         versions = self._versions or (device.version,)
         expected = {"model": device.model, "serial": item.serial, "version": " or ".join(versions)}
         surface = self.surface(device.identity)
-        observed: dict[str, str] = {}
         deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
-        for field in expected:
-            outcome = surface.read(field)
-            while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
-                outcome = surface.read(field)
-            if not isinstance(outcome, Accepted):
-                # A device that is silent is no fault of the bench: that would have the testcase repeated.
-                raise Undecided(
-                    f"the identity cannot be read on {device.identity}: {field}: {name_of(outcome)}\n"
-                    "  → is the device powered and the link wired? try `proofrig rig check`"
-                )
-            observed[field] = str(outcome.value)
+        outcome = surface.read_all(list(expected))
+        while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
+            outcome = surface.read_all(list(expected))
+        if not isinstance(outcome, Accepted):
+            # A device that is silent is no fault of the bench: that would have the testcase repeated.
+            raise Undecided(
+                f"the identity cannot be read on {device.identity}: {name_of(outcome)}\n"
+                "  → is the device powered and the link wired? try `proofrig rig check`"
+            )
+        observed = {field: str(value) for field, value in outcome.value.items()}
         self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
         wrong = [field for field in ("model", "serial") if observed[field] != expected[field]]
         wrong += ["version"] if observed["version"] not in versions else []
@@ -405,6 +406,11 @@ class Bench:
         finally:
             self._surfaces.clear()
             self.wiring.drop()
+
+    def _break(self, name: str) -> Callable[[], None] | None:
+        if Capability.BREAK not in self.control.capabilities:
+            return None
+        return partial(self.control.send_break, name)
 
     def _port(self, name: str) -> str:
         if isinstance(self.control, ProcessControl):

@@ -7,6 +7,7 @@ xdist too. The main process owns the main journal, the plan and the summary.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,7 @@ class RunPlugin(RunRecord):
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Record the plan; with xdist each worker records what it knows of the testcases."""
+        gc.freeze()  # modules, items and clauses live as long as the run: no testcase need have them looked through
         if session.config.option.collectonly or _distributed(session.config):
             return
         about = {item.nodeid: meta for item in session.items if (meta := meta_of(item))}

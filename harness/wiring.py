@@ -42,7 +42,8 @@ Observer = Callable[[str, str, Outcome[object]], None]
 class RigWiring:
     """Implements `harness.device.surface.Wiring` for one rig.
 
-    `port_of` turns `control:NAME` into a URL of the control; `dialer` opens sockets where the device lives.
+    `port_of` turns `control:NAME` into a URL of the control, `break_of` into its way to send a break there, if it
+    has one; `dialer` opens sockets where the device lives.
     """
 
     def __init__(
@@ -51,13 +52,15 @@ class RigWiring:
         *,
         dialer: Dialer,
         port_of: Callable[[str], str],
+        break_of: Callable[[str], Callable[[], None] | None],
         captures: Path,
         prefix: str,
     ) -> None:
         self.rig = rig
         self.dialer = dialer
-        self.observer: Observer = lambda surface, operation, outcome: None
+        self.observer: Observer = _unobserved
         self._port_of = port_of
+        self._break_of = break_of
         self._captures = captures
         self._prefix = prefix
         self._taps: dict[str, CaptureFile] = {}
@@ -157,6 +160,10 @@ class RigWiring:
     def observe(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
         """Hand an operation to whoever records the testcase."""
         self.observer(surface, operation, outcome)
+
+    def forget_observer(self) -> None:
+        """Tell nobody of operations: the next baseline is no part of a testcase that is over."""
+        self.observer = _unobserved
 
     # For testcases and watches that work below the surfaces
 
@@ -259,7 +266,12 @@ class RigWiring:
     def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
         if link not in self._streams:
             self._streams[link] = open_serial(
-                self._url(port), baudrate=baudrate, parity=parity, name=link, tap=self.tap(link)
+                self._url(port),
+                baudrate=baudrate,
+                parity=parity,
+                name=link,
+                tap=self.tap(link),
+                send_break=self._break_of(port.removeprefix("control:")) if port.startswith("control:") else None,
             )
         return self._streams[link]
 
@@ -302,3 +314,7 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
+
+
+def _unobserved(surface: str, operation: str, outcome: Outcome[object]) -> None:
+    """An observer that looks away."""

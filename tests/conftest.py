@@ -10,3 +10,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-testcase", action="store_true", help="qualification with every testcase, not only quick ones"
     )
+    parser.addoption("--alone", action="store_true", help="qualification with each weakness by itself")

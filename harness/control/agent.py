@@ -2,7 +2,7 @@
 
 The agent sits on a virtio-serial port that exists on the emulator only. One request is one line, its answer
 is one line: `ping` → `pong`, `weaknesses` → `weaknesses: A,B` (`-` for none), `reseed HEX`, `clock SECONDS`
-and `sync` → `ok`; or `error`. The device's own functions are never used for this.
+and `sync` → `ok`, of a plain process also `break LINE`; or `error`. The device's own functions are never used for this.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class BenchAgent:
     def sync(self) -> None:
         """Everything written reaches the storage."""
         self._ask("sync")
+
+    def send_break(self, name: str) -> None:
+        """The serial line `name` sees a break (plain processes only)."""
+        self._ask(f"break {name}")
 
     def refresh(self) -> frozenset[str]:
         """Reseed, set the clock and return the weaknesses, in one go."""

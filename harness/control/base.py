@@ -40,6 +40,8 @@ class Capability(StrEnum):
     """`restore`: back to the baseline without help of the device's own functions."""
     EVENTS = "events"
     """Resets, shutdowns and panics are seen from outside as they happen."""
+    BREAK = "break"
+    """`send_break`: a break condition on a serial line of the emulated device."""
     NETWORK = "network"
     """The device lives in a private network; `holder.sockets` opens sockets in it."""
     STORAGE = "storage"
@@ -145,6 +147,9 @@ class Control(Protocol):
 
     def reset(self) -> None:
         """Pulse the hardware reset."""
+
+    def send_break(self, name: str) -> None:
+        """Send a break on the serial line behind the link `name` of the emulated device."""
 
     def restore(self) -> RestoreReport:
         """Bring the device back to its baseline, running."""

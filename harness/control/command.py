@@ -93,6 +93,14 @@ class CommandControl:
         self._run(Capability.RESET, self._commands.reset)
         self._events.add(EventKind.RESET, asked=True, detail="reset command")
 
+    def send_break(self, name: str) -> None:  # noqa: ARG002
+        """Refused: a break goes through the serial adapter.
+
+        Raises:
+            ControlFault: always.
+        """
+        raise no_capability("command", Capability.BREAK)
+
     def restore(self) -> RestoreReport:
         """Run the restore command."""
         seconds = self._run(Capability.RESTORE, self._commands.restore)

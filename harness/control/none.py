@@ -32,6 +32,10 @@ class NoControl:
         """Raises: ControlFault, always."""
         self._refuse(Capability.RESET)
 
+    def send_break(self, name: str) -> None:  # noqa: ARG002
+        """Refused."""
+        self._refuse(Capability.BREAK)
+
     def restore(self) -> RestoreReport:
         """Raises: ControlFault, always."""
         self._refuse(Capability.RESTORE)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from harness.control.agent import BenchAgent
 from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport, StepClock
 from harness.control.holder import DeviceProcess, Holder, PrivateNetwork
 from harness.errors import ControlFault, UsageError
@@ -15,6 +16,7 @@ from harness.errors import ControlFault, UsageError
 __all__ = ["ProcessControl"]
 
 _EXIT_S = 5.0
+_AGENT = "agent.sock"
 
 
 class ProcessControl:
@@ -57,10 +59,12 @@ class ProcessControl:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Everything but a graceful power-off, which a process does not have: `power_off` kills too."""
-        return frozenset(
-            (Capability.POWER, Capability.CUT, Capability.RESET, Capability.RESTORE, Capability.EVENTS)
-        ) | {Capability.NETWORK, Capability.STORAGE}
+        """Everything but a graceful power-off, which a process does not have: `power_off` kills too.
+
+        A break needs a bench agent: a process that has one listens on `agent.sock` in its run directory.
+        """
+        with_agent = (self.run_dir / _AGENT).exists()
+        return frozenset(Capability) - (frozenset() if with_agent else {Capability.BREAK})
 
     @property
     def events(self) -> tuple[ControlEvent, ...]:
@@ -126,6 +130,15 @@ class ProcessControl:
         self._stop()
         self._events.add(EventKind.RESET, asked=True, detail="killed and started anew")
         self.power_on()
+
+    def send_break(self, name: str) -> None:
+        """Have the process see a break on its line `name`.
+
+        Raises:
+            ControlFault: it has no bench agent, or that does not answer.
+        """
+        with BenchAgent(self.run_dir / _AGENT) as agent:
+            agent.send_break(name)
 
     def restore(self) -> RestoreReport:
         """A process has no memory but its directories, so a start with empty ones is the baseline."""

@@ -132,6 +132,14 @@ class QemuControl:
             raise ControlFault(f"the machine has no link {name!r}, only {list(self.machine.links)}")
         return f"unix:{self.run_dir / name}"
 
+    def send_break(self, name: str) -> None:
+        """Let the device's UART behind the link `name` see a break: no byte can say so over a character device.
+
+        Raises:
+            ControlFault: the device has no power.
+        """
+        self._command("chardev-send-break", {"id": name})
+
     def prepare(self) -> None:
         """Make the device, its links ready to be connected, before its first instruction; cold."""
         if self.alive():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 
@@ -168,6 +168,19 @@ class LogInSurface(Surface):
             if not isinstance(session, Accepted):
                 return session
             return self.read_in(session.value, field)
+
+    def read_all(self, fields: Sequence[str]) -> Outcome[dict[str, Value]]:
+        """Read several fields in one session."""
+        with self.session() as session:
+            if not isinstance(session, Accepted):
+                return session
+            values: dict[str, Value] = {}
+            for field in fields:
+                reading = self.read_in(session.value, field)
+                if not isinstance(reading, Accepted):
+                    return reading
+                values[field] = reading.value
+            return Accepted(values, sent=session.sent, received=session.received)
 
     def read_in(self, session: Session, field: str) -> Outcome[Value]:
         """Read a field in an open session; several values of its name are joined by commas."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.device.surface import Surface, Wiring
 from harness.device.values import Value, decode_value
@@ -22,6 +25,9 @@ __all__ = ["ILLEGAL_ADDRESS", "ILLEGAL_FUNCTION", "ILLEGAL_VALUE", "ModbusSurfac
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 """Exception codes of the Modbus application protocol V1.1b3, section 7."""
+
+BLOCK = 125
+"""Most registers one request may read (Modbus application protocol V1.1b3, section 6.3)."""
 
 
 class ModbusSurface(Surface):
@@ -70,17 +76,23 @@ class ModbusSurface(Surface):
     def read_register(self, name: str) -> Outcome[Value]:
         """Read a declared register and decode it."""
         register = self._register(name)
-        function = 4 if register.table == "input" else 3
-        outcome = self.request(read_registers(function, register.address, register.count), operation=f"read {name}")
+        outcome = self._read_words(register.table, register.address, register.count, operation=f"read {name}")
+        if not isinstance(outcome, Accepted):
+            return outcome
+        value = decode_value(outcome.value, register.type, register.scale)
+        if value is None:
+            return Unintelligible(f"not {register.type}", sent=outcome.sent, received=outcome.received)
+        return Accepted(value, sent=outcome.sent, received=outcome.received)
+
+    def _read_words(self, table: str, address: int, count: int, *, operation: str) -> Outcome[bytes]:
+        """Read `count` registers; accepted with their 2 × `count` bytes."""
+        outcome = self.request(read_registers(4 if table == "input" else 3, address, count), operation=operation)
         if not isinstance(outcome, Accepted):
             return outcome
         data = outcome.value[2:]
-        if len(outcome.value) < 2 or outcome.value[1] != len(data) or len(data) != 2 * register.count:
+        if len(outcome.value) < 2 or outcome.value[1] != len(data) or len(data) != 2 * count:
             return Unintelligible("wrong length", sent=outcome.sent, received=outcome.value)
-        value = decode_value(data, register.type, register.scale)
-        if value is None:
-            return Unintelligible(f"not {register.type}", sent=outcome.sent, received=outcome.value)
-        return Accepted(value, sent=outcome.sent, received=outcome.received)
+        return Accepted(data, sent=outcome.sent, received=outcome.received)
 
     def number(self, name: str) -> Outcome[int]:
         """Read a declared 16-bit register as the number that stands in it, unscaled."""
@@ -123,6 +135,26 @@ class ModbusSurface(Surface):
         if register is None:
             raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
         return self.read_register(register)
+
+    def read_all(self, fields: Sequence[str]) -> Outcome[dict[str, Value]]:
+        """Read several fields, by one request where their registers follow on each other without a gap."""
+        registers = {field: self._register(self.spec.fields.get(field, field)) for field in fields}
+        block = sorted(registers.values(), key=lambda register: register.address)
+        first, count = block[0], sum(register.count for register in block)
+        gapless = all(one.address + one.count == other.address for one, other in pairwise(block))
+        if not gapless or count > BLOCK or {register.table for register in block} != {first.table}:
+            return super().read_all(fields)
+        read = self._read_words(first.table, first.address, count, operation=f"read {', '.join(fields)}")
+        if not isinstance(read, Accepted):
+            return read
+        values: dict[str, Value] = {}
+        for field, register in registers.items():
+            start = 2 * (register.address - first.address)
+            value = decode_value(read.value[start : start + 2 * register.count], register.type, register.scale)
+            if value is None:
+                return Unintelligible(f"{field} is not {register.type}", sent=read.sent, received=read.received)
+            values[field] = value
+        return Accepted(values, sent=read.sent, received=read.received)
 
     def unmapped(self, table: str) -> int:
         """Return the highest address of a table that no declared register covers."""

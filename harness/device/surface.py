@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +74,17 @@ class Surface(ABC):
     @abstractmethod
     def read(self, field: str) -> Outcome[Value]:
         """Read one of the device's fields (model, serial, version, uptime …) with a fresh request."""
+
+    def read_all(self, fields: Sequence[str]) -> Outcome[dict[str, Value]]:
+        """Read several fields, in one go where the surface can; accepted when all of them are."""
+        values: dict[str, Value] = {}
+        last: Outcome[Value] = NoAnswer("no field asked for")
+        for field in fields:
+            last = self.read(field)
+            if not isinstance(last, Accepted):
+                return last
+            values[field] = last.value
+        return Accepted(values, sent=last.sent, received=last.received)
 
     @abstractmethod
     def contrast(self) -> Outcome[object]:

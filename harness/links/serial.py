@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import serial
@@ -28,6 +29,24 @@ class _DescriptorSerial(DescriptorTransport):
 
     def __init__(self, port: serial.Serial, *, what: str) -> None:
         super().__init__(port.fileno(), release=port.close, what=what)
+
+
+class _EmulatedSerial(DescriptorTransport):
+    """A character device of an emulator; a break goes by the emulator's own way, as bytes cannot carry it."""
+
+    def __init__(self, sock: socket.socket, *, send_break: Callable[[], None] | None, what: str) -> None:
+        super().__init__(sock.fileno(), release=sock.close, what=what)
+        self._send_break = send_break
+
+    @property
+    def can_break(self) -> bool:
+        """Whether the emulator can."""
+        return self._send_break is not None
+
+    def send_break(self, duration: float) -> None:  # noqa: ARG002 - an emulated break has no length
+        """Have the emulator say that a break came."""
+        if self._send_break is not None:
+            self._send_break()
 
 
 class _Rfc2217Transport:
@@ -103,11 +122,13 @@ def open_serial(
     rtscts: bool = False,
     exclusive: bool = True,
     dialer: Dialer | None = None,
+    send_break: Callable[[], None] | None = None,
 ) -> StreamLink:
     """Open a serial line and start recording it.
 
     `url` is a device path (`/dev/ttyUSB0`), `rfc2217://HOST:PORT`, `socket://HOST:PORT` (raw bytes over TCP,
-    line settings not used) or `unix:PATH` (an emulator's character device, line settings not used). For a
+    line settings not used) or `unix:PATH` (an emulator's character device, line settings not used; `send_break`
+    is the emulator's way to send a break there). For a
     device path, DTR and RTS are left asserted as opening a terminal asserts them: it may reset a device.
 
     Raises:
@@ -115,6 +136,9 @@ def open_serial(
         BenchFault: the adapter or server is absent or in use.
     """
     try:
+        if url.startswith("unix:"):
+            sock = connect_unix(url.removeprefix("unix:"), timeout=CONNECT_SECONDS)
+            return StreamLink(name, _EmulatedSerial(sock, send_break=send_break, what=name), tap)
         transport = _open(url, name, dialer or HostDialer(), (baudrate, bytesize, parity, stopbits, rtscts, exclusive))
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint="check the serial settings of the rig file") from error
@@ -128,8 +152,6 @@ def open_serial(
 
 def _open(url: str, name: str, dialer: Dialer, settings: tuple[int, int, str, float, bool, bool]) -> Transport:
     baudrate, bytesize, parity, stopbits, rtscts, exclusive = settings
-    if url.startswith("unix:"):
-        return socket_transport(connect_unix(url.removeprefix("unix:"), timeout=CONNECT_SECONDS), what=name)
     if url.startswith("socket://"):
         parts = urlsplit(url)
         if parts.hostname is None or parts.port is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 from harness.errors import UsageError
 from harness.rig.claims import Strict
 
-__all__ = ["Weakness", "load_weaknesses"]
+__all__ = ["Weakness", "load_weaknesses", "rounds"]
 
 
 class Weakness(Strict):
@@ -25,10 +26,33 @@ class Weakness(Strict):
         default=(), description="Testcases that FAIL too, as what they try to have refused is accepted"
     )
 
+    alone: bool = Field(default=False, description="Other flaws would hide it, or it them: never tried with another")
+
     @property
     def declared(self) -> list[str]:
         """Every testcase that must FAIL, sorted; no other may."""
         return sorted({*self.fails, *self.collateral})
+
+
+def rounds(weaknesses: Sequence[Weakness]) -> list[tuple[Weakness, ...]]:
+    """Share out weaknesses among as few trials as will do: those of one trial have no testcase and no flash in dispute.
+
+    What a trial must FAIL is the union of what its weaknesses declare; each FAIL still speaks of one weakness only.
+    """
+    found: list[list[Weakness]] = []
+    for weakness in weaknesses:
+        fitting = (each for each in found if all(_go_together(weakness, other) for other in each))
+        place = next(fitting, None)
+        if place is None:
+            found.append([weakness])
+        else:
+            place.append(weakness)
+    return [tuple(each) for each in found]
+
+
+def _go_together(one: Weakness, other: Weakness) -> bool:
+    apart = not {*one.declared} & {*other.declared}
+    return apart and one.flash == other.flash and not one.alone and not other.alone
 
 
 class _Catalogue(Strict):

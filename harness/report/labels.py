@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.clauses.model import Clause, Confidence, CrossLink, Document, Registry, Tag
 from harness.clean import show_text
@@ -139,6 +140,7 @@ def facts_of_record(case: CaseRecord, run: RunRecord, registry: Registry) -> Fac
     )
 
 
+@lru_cache(maxsize=4096)  # labels are the same in every testcase
 def line(text: str, limit: int = LABEL_LIMIT) -> str:
     """Return `text` cleaned and on one line."""
     return " ".join(show_text(text, limit=limit).split())

@@ -29,6 +29,13 @@ INPUTS: dict[str, bytes] = {
 }
 """Name of what is sent → its bytes; a line end follows."""
 
+BREAKS: dict[str, bytes] = {
+    "a break and an empty line": b"\r",
+    "a break and the kernel's help key": b"h",
+    "a break and the kernel's restart key": b"b",
+}
+"""Name of what is sent → the bytes after the break. Linux takes a key after a break for an order (SysRq)."""
+
 
 def dialogues(device: DeviceFile) -> Iterator[Instance]:
     """Every log-in surface of an availability claim."""
@@ -43,7 +50,6 @@ def dialogues(device: DeviceFile) -> Iterator[Instance]:
     title="Malformed input at the log-in prompt is survived",
     tags=TAGS,
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
-    unqualified=True,
     slow=True,
 )
 @each("claim_id, surface", dialogues)
@@ -55,8 +61,9 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
         for what, data in INPUTS.items():
             if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
                 return
-        if prompt.can_break:
-            _survived(case, claim_id, "a break", prompt.poke(b"", send_break=True, operation="break"))
+        for what, data in BREAKS.items() if prompt.can_break else ():
+            if not _survived(case, claim_id, what, prompt.poke(data, send_break=True, operation=what)):
+                return
         case.twin("the log-in after it", prompt.visit(next(iter(door.accounts))))
 
 
@@ -65,7 +72,6 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
     title="Malformed input in a session is survived",
     tags=TAGS,
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
-    unqualified=True,
     slow=True,
 )
 @each("claim_id, surface", dialogues)
@@ -78,8 +84,9 @@ def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:
         for what, data in INPUTS.items():
             if not _survived(case, claim_id, what, session.poke(data, operation=what)):
                 return
-        if session.can_break:
-            _survived(case, claim_id, "a break", session.poke(b"", send_break=True, operation="break"))
+        for what, data in BREAKS.items() if session.can_break else ():
+            if not _survived(case, claim_id, what, session.poke(data, send_break=True, operation=what)):
+                return
         case.twin("the session after it", door.read_in(session, "uptime"))
 
 

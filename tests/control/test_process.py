@@ -95,6 +95,30 @@ def test_the_storage_is_what_was_written(start: Start) -> None:
     assert control.storage().read_bytes() == b""
 
 
+_WITH_AGENT = """
+import os, socket, sys
+agent = socket.socket(socket.AF_UNIX)
+agent.bind(os.path.join(sys.argv[1], "agent.sock"))
+agent.listen()
+print("ready", flush=True)
+while True:
+    peer, _ = agent.accept()
+    peer.sendall(b"ok\\n" if peer.recv(100) == b"break console\\n" else b"error\\n")
+"""
+
+
+def test_a_break_goes_through_the_agent(start: Start) -> None:
+    control = start(_WITH_AGENT)
+    control.power_on()
+    assert Capability.BREAK in control.capabilities
+    control.send_break("console")
+    with pytest.raises(ControlFault):
+        control.send_break("another")
+    without = start()
+    without.power_on()
+    assert Capability.BREAK not in without.capabilities
+
+
 def test_an_unasked_end_is_an_event(start: Start) -> None:
     control = start()
     control.power_on()

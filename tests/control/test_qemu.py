@@ -209,6 +209,28 @@ def test_a_power_cut_keeps_the_disk_and_a_reset_boots(device: Device) -> None:
         console.expect(b"U-Boot")
 
 
+def test_a_clone_that_is_reset_boots(device: Device) -> None:
+    control = device()
+    control.restore()
+    with Console(control) as console:
+        control.reset()
+        console.expect(b"U-Boot")
+    assert control.alive()
+
+
+def test_a_break_reaches_the_kernel_of_a_weak_device_only(device: Device) -> None:
+    for weaknesses, comes in ((("sysrq-on-break",), True), ((), False)):
+        control = device(*weaknesses)
+        control.restore()
+        with Console(control) as console:
+            console.log_in()
+            before = len(control.events)
+            control.send_break("console")
+            console.send(b"b")
+            event = control.wait_event(EventKind.RESET, timeout=5 if comes else 1, after=before)
+            assert (event is not None and not event.asked) is comes
+
+
 def _paused(control: QemuControl) -> QemuControl:
     control.prepare()
     assert control.alive()

@@ -93,6 +93,14 @@ def test_an_emulators_character_device(tmp_path: Path, recording):
     assert not link.can_break
     with pytest.raises(UsageError):
         link.send_break()
+    breaks: list[str] = []
+    breaking = open_serial(
+        f"unix:{path}", baudrate=115200, name="again", tap=recording.tap, send_break=lambda: breaks.append("break")
+    )
+    assert breaking.can_break
+    breaking.send_break()
+    assert breaks == ["break"]
+    breaking.close()
     peer.close()
     server.close()
     with pytest.raises(LinkLost):

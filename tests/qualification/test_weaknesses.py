@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.qualify.trial import run_trial
-from harness.qualify.weaknesses import Weakness, load_weaknesses
+from harness.qualify.weaknesses import Weakness, load_weaknesses, rounds
 from harness.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -15,33 +15,43 @@ RIG = ROOT / "rigs/pump-qemu.yaml"
 WEAKNESSES = load_weaknesses(ROOT / "firmware-fixtures/infusion-pump/weaknesses.yaml")
 
 
-def options_for(weakness: Weakness | None, *, every: bool) -> tuple[list[str], dict[str, str]]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Weaknesses that go together are tried together; with --alone each by itself."""
+    if "together" in metafunc.fixturenames:
+        alone = metafunc.config.getoption("--alone")
+        trials = [(weakness,) for weakness in WEAKNESSES] if alone else rounds(WEAKNESSES)
+        metafunc.parametrize("together", trials, ids=["+".join(each.name for each in trial) for trial in trials])
+
+
+def options_for(together: tuple[Weakness, ...], *, every: bool) -> tuple[list[str], dict[str, str]]:
     """Return pytest's options and environment: every testcase, or the quick and the declared ones."""
-    options = ["-n", "2", *(["--weakness", weakness.name] if weakness else [])]
+    options = ["-n", "2", *[f"--weakness={weakness.name}" for weakness in together]]
     if every:
         return options, {}
-    declared = weakness.declared if weakness else []
     return (
         [*options, "-p", "declared_or_quick"],
-        {"PYTHONPATH": str(Path(__file__).parent), "DECLARED": " ".join(declared)},
+        {"PYTHONPATH": str(Path(__file__).parent), "DECLARED": " ".join(declared_of(together))},
     )
 
 
-@pytest.mark.parametrize("weakness", WEAKNESSES, ids=lambda weakness: weakness.name)
-def test_a_weakness_fails_its_declared_set_and_no_other(
-    weakness: Weakness, tmp_path: Path, pytestconfig: pytest.Config
+def declared_of(together: tuple[Weakness, ...]) -> list[str]:
+    return sorted({name for weakness in together for name in weakness.declared})
+
+
+def test_weaknesses_fail_their_declared_sets_and_no_other(
+    together: tuple[Weakness, ...], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    options, environment = options_for(weakness, every=pytestconfig.getoption("--every-testcase"))
+    options, environment = options_for(together, every=pytestconfig.getoption("--every-testcase"))
     seen = run_trial(
         RIG, testcases=ROOT / "testcases", run_dir=tmp_path / "run", options=options, environment=environment
     )
-    assert seen.of(Verdict.FAIL) == weakness.declared, _told(seen.reasons, seen.of(Verdict.FAIL))
+    assert seen.of(Verdict.FAIL) == declared_of(together), _told(seen.reasons, seen.of(Verdict.FAIL))
     undecided = seen.of(Verdict.INCONCLUSIVE) + seen.of(Verdict.NOT_RUN)
     assert undecided == [], _told(seen.reasons, undecided)
 
 
 def test_the_hardened_pump_passes(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    options, environment = options_for(None, every=pytestconfig.getoption("--every-testcase"))
+    options, environment = options_for((), every=pytestconfig.getoption("--every-testcase"))
     seen = run_trial(
         RIG, testcases=ROOT / "testcases", run_dir=tmp_path / "run", options=options, environment=environment
     )
@@ -55,8 +65,15 @@ def test_the_hardened_pump_passes(tmp_path: Path, pytestconfig: pytest.Config) -
 
 
 def test_every_weakness_is_declared_by_some_testcase() -> None:
-    assert len(WEAKNESSES) == 10
+    assert len(WEAKNESSES) >= 11
     assert all(weakness.fails for weakness in WEAKNESSES)
+
+
+def test_in_rounds_every_weakness_is_tried_once_and_no_testcase_is_in_dispute() -> None:
+    tried = rounds(WEAKNESSES)
+    assert sorted(weakness.name for trial in tried for weakness in trial) == sorted(each.name for each in WEAKNESSES)
+    for trial in tried:
+        assert len(declared_of(trial)) == sum(len(weakness.declared) for weakness in trial)
 
 
 def _told(reasons: object, names: list[str]) -> str:

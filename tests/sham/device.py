@@ -167,6 +167,8 @@ def agent_answer(pump: Pump, line: str, *, lie_file: Path | None) -> str:
                 lie_file.write_text(mode, encoding="utf-8")
         case ["control", "lie-after", count] if count.isdigit():
             pump.mute_after(int(count))
+        case ["break", "console" | "rtu"]:
+            pass  # the pump ignores a break
         case ["control", "mode"]:
             return f"mode: {pump.lie}"
         case ["control", "storage"]:

@@ -53,6 +53,7 @@ static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_SETUP_CODE_WORKS_TWICE] = "setup-code-works-twice",
     [WEAK_SHELL_ESCAPE] = "shell-escape",
     [WEAK_VERSION_DIFFERS] = "version-differs",
+    [WEAK_SYSRQ_ON_BREAK] = "sysrq-on-break",
     [WEAK_BOOTLOADER_PROMPT] = "bootloader-prompt",
 };
 static bool active[WEAKNESS_COUNT];

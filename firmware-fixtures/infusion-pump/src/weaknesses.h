@@ -47,6 +47,7 @@ enum weakness {
     WEAK_SETUP_CODE_WORKS_TWICE,
     WEAK_SHELL_ESCAPE,
     WEAK_VERSION_DIFFERS,
+    WEAK_SYSRQ_ON_BREAK, /* switched on by rcS */
     WEAK_BOOTLOADER_PROMPT, /* lies in the boot loader: read back from what it passed to the kernel */
     WEAKNESS_COUNT
 };
