@@ -7,6 +7,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 FIXTURE := firmware-fixtures/infusion-pump
 RIG     ?= rigs/pump-qemu.yaml
+TOGETHER ?= --together
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: setup packages firmware demo test qualify lint schema bench clean
@@ -48,7 +49,7 @@ test: setup firmware lint
 	$(BIN)/python -m pytest tests/qualification
 
 qualify: setup firmware
-	$(BIN)/python -m pytest tests/qualification --every-testcase $(OPTIONS)
+	$(BIN)/python -m pytest tests/qualification --every-testcase $(TOGETHER)
 
 schema: $(VENV)/.done
 	$(BIN)/proofrig rig schema --write rigs/schema

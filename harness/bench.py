@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, TypeVar
 
 from harness.control.base import Capability, Control
 from harness.control.command import CommandControl, Commands
@@ -42,6 +42,8 @@ from harness.watch import ConsoleWatch, EssentialPerformanceWatch, StallMonitor,
 from harness.wiring import RigWiring
 
 __all__ = ["Bench"]
+
+S = TypeVar("S", bound=Surface)
 
 
 class Bench:
@@ -124,30 +126,24 @@ class Bench:
 
     def dialogue(self, name: str) -> DialogueSurface:
         """Return a log-in surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, DialogueSurface):
-            raise UsageError(f"surface {name!r} is no dialogue")
-        return surface
+        return self._surface_of(DialogueSurface, name, "no dialogue")
 
     def modbus(self, name: str) -> ModbusSurface:
         """Return a Modbus surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, ModbusSurface):
-            raise UsageError(f"surface {name!r} is no Modbus surface")
-        return surface
+        return self._surface_of(ModbusSurface, name, "no Modbus surface")
 
     def uds(self, name: str) -> UdsSurface:
         """Return a UDS surface."""
-        surface = self.surface(name)
-        if not isinstance(surface, UdsSurface):
-            raise UsageError(f"surface {name!r} is no UDS surface")
-        return surface
+        return self._surface_of(UdsSurface, name, "no UDS surface")
 
     def bus_commands(self, name: str) -> BusCommandSurface:
         """Return a bus command surface."""
+        return self._surface_of(BusCommandSurface, name, "no bus command surface")
+
+    def _surface_of(self, kind: type[S], name: str, otherwise: str) -> S:
         surface = self.surface(name)
-        if not isinstance(surface, BusCommandSurface):
-            raise UsageError(f"surface {name!r} is no bus command surface")
+        if not isinstance(surface, kind):
+            raise UsageError(f"surface {name!r} is {otherwise}")
         return surface
 
     @property
@@ -168,23 +164,26 @@ class Bench:
             raise self._lost
         started = time.monotonic()
         try:
-            route = self._restore()
+            route = self._restore_twice()
         except WrongDevice:
             raise
-        except (BenchFault, Undecided) as first:
-            self.journal.write("fault", what=str(first), hint="")
-            try:
-                route = self._restore()
-            except WrongDevice:
-                raise
-            except (BenchFault, Undecided) as again:
-                self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
-                self._lost = BaselineLost(f"the device could not be brought to its baseline: {again}")
-                raise self._lost from again
+        except (BenchFault, Undecided) as fault:
+            self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
+            self._lost = BaselineLost(f"the device could not be brought to its baseline: {fault}")
+            raise self._lost from fault
         self._settled = route == "clone"
         if watch:
             self.start_watches()
         self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
+
+    def _restore_twice(self) -> str:
+        try:
+            return self._restore()
+        except WrongDevice:
+            raise
+        except (BenchFault, Undecided) as first:
+            self.journal.write("fault", what=str(first), hint="")
+            return self._restore()
 
     def _restore(self) -> str:
         """Bring the device back once, prove its identity and read the baseline; return the route."""
@@ -385,9 +384,8 @@ class Bench:
             self.wiring.drop()
 
     def _break(self, name: str) -> Callable[[], None] | None:
-        if Capability.BREAK not in self.control.capabilities:
-            return None
-        return partial(self.control.send_break, name)
+        can = Capability.BREAK in self.control.capabilities
+        return partial(self.control.send_break, name) if can else None
 
     def _port(self, name: str) -> str:
         if isinstance(self.control, ProcessControl):

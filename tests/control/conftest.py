@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prompt_settles import PromptSettles
 
 from harness.control.holder import Holder
 from harness.control.machine import load_machine
-from harness.control.qemu import PromptSettles, QemuControl
+from harness.control.qemu import QemuControl
 from harness.control.template import TemplateStore
 
 PUMP = Path(__file__).parents[2] / ".build" / "infusion-pump" / "device.json"
