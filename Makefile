@@ -9,6 +9,7 @@ BIN     := $(VENV)/bin
 FIXTURE := firmware-fixtures/infusion-pump
 RIG     ?= rigs/pump-qemu.yaml
 NIGHTS  ?= reports/nightly
+TOGETHER ?= --together
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: setup packages firmware demo nightly test qualify lint schema bench clean
@@ -47,7 +48,7 @@ nightly: setup firmware
 	$(BIN)/proofrig run $(RIG) --run-dir $$run $$compare $(OPTIONS); code=$$?; \
 	[ -f $$run/journal.jsonl ] || exit $$code; \
 	: >$$run/qualification.xml; \
-	$(BIN)/python -m pytest tests/qualification/test_weaknesses.py --every-testcase \
+	$(BIN)/python -m pytest tests/qualification/test_weaknesses.py --every-testcase $(TOGETHER) \
 	    --junitxml $$run/qualification.xml $(QUALIFICATION); weak=$$?; \
 	$(BIN)/proofrig report $$run $$compare; \
 	[ $$code -ne 0 ] || code=$$weak; exit $$code
@@ -62,7 +63,7 @@ test: setup firmware lint
 	$(BIN)/python -m pytest tests/qualification
 
 qualify: setup firmware
-	$(BIN)/python -m pytest tests/qualification --every-testcase $(OPTIONS)
+	$(BIN)/python -m pytest tests/qualification --every-testcase $(TOGETHER)
 
 schema: $(VENV)/.done
 	$(BIN)/proofrig rig schema --write rigs/schema

@@ -36,7 +36,7 @@ import socket, struct, pytest
 def test_plain(n):
     with socket.create_connection(("127.0.0.1", PORT)) as device:
         device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for address, count in ((7, 2), (5, 2), (2, 3), (0, 2), (65535, 1)):
+        for address, count in ((2, 7), (0, 2), (65535, 1)):
             device.sendall(struct.pack(">HHHBBHH", 1, 0, 6, 1, 4, address, count))
             assert device.recv(300)
     for _ in range(5):

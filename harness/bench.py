@@ -175,23 +175,26 @@ class Bench:
             raise self._lost
         started = time.monotonic()
         try:
-            route = self._restore()
+            route = self._restore_twice()
         except WrongDevice:
             raise
-        except (BenchFault, Undecided) as first:
-            self.journal.write("fault", what=str(first), hint="")
-            try:
-                route = self._restore()
-            except WrongDevice:
-                raise
-            except (BenchFault, Undecided) as again:
-                self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
-                self._lost = BaselineLost(f"the device could not be brought to its baseline: {again}")
-                raise self._lost from again
+        except (BenchFault, Undecided) as fault:
+            self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
+            self._lost = BaselineLost(f"the device could not be brought to its baseline: {fault}")
+            raise self._lost from fault
         self._settled = route == "clone"
         if watch:
             self.start_watches()
         self.journal.write("baseline", state="restored", route=route, seconds=round(time.monotonic() - started, 4))
+
+    def _restore_twice(self) -> str:
+        try:
+            return self._restore()
+        except WrongDevice:
+            raise
+        except (BenchFault, Undecided) as first:
+            self.journal.write("fault", what=str(first), hint="")
+            return self._restore()
 
     def _restore(self) -> str:
         """Bring the device back once, prove its identity and read the baseline; return the route."""
@@ -408,9 +411,8 @@ class Bench:
             self.wiring.drop()
 
     def _break(self, name: str) -> Callable[[], None] | None:
-        if Capability.BREAK not in self.control.capabilities:
-            return None
-        return partial(self.control.send_break, name)
+        can = Capability.BREAK in self.control.capabilities
+        return partial(self.control.send_break, name) if can else None
 
     def _port(self, name: str) -> str:
         if isinstance(self.control, ProcessControl):

@@ -10,4 +10,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-testcase", action="store_true", help="qualification with every testcase, not only quick ones"
     )
-    parser.addoption("--alone", action="store_true", help="qualification with each weakness by itself")
+    parser.addoption(
+        "--together", action="store_true", help="qualification: weaknesses whose testcases are apart share a trial"
+    )

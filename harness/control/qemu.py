@@ -8,20 +8,19 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.control import qmp
 from harness.control.agent import BenchAgent
-from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, RestoreReport, StepClock
+from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport, StepClock
 from harness.control.holder import DeviceProcess, Holder
 from harness.control.machine import MachineFiles, QemuMachine, Ram
 from harness.control.qmp import QmpSession
 from harness.control.template import Template, TemplateStore, create_overlay, to_raw
 from harness.errors import ControlFault
 
-__all__ = ["PromptSettles", "QemuControl", "Settle"]
+__all__ = ["QemuControl", "Settle"]
 
 _START_S = 20.0
 _COMMAND_S = 10.0
@@ -31,29 +30,6 @@ _RUN_ON_S = 0.3
 Settle = Callable[["QemuControl"], None]
 """Makes a paused device into one worth keeping: opens what it needs, calls `power_on`, waits until the
 device is up, closes what it opened. Raises ControlFault when it does not come up."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptSettles:
-    """A `Settle`: the device is up when `prompt` comes on the link within `within_s` seconds of power-on."""
-
-    link: str
-    prompt: bytes
-    within_s: float
-
-    def __call__(self, control: QemuControl) -> None:
-        """Raises: ControlFault with the end of what came instead."""
-        deadline = Deadline(self.within_s)
-        seen = b""
-        with socket.socket(socket.AF_UNIX) as link:
-            link.connect(control.chardev(self.link).removeprefix("unix:"))
-            control.power_on()
-            while self.prompt not in seen:
-                if not select.select([link], [], [], deadline.left())[0] or not (data := link.recv(65536)):
-                    raise ControlFault(
-                        f"no {self.prompt!r} on {self.link} within {self.within_s:g} s of power-on: ...{seen[-300:]!r}"
-                    )
-                seen += data
 
 
 class QemuControl:

@@ -25,7 +25,6 @@ class Weakness(Strict):
     collateral: tuple[str, ...] = Field(
         default=(), description="Testcases that FAIL too, as what they try to have refused is accepted"
     )
-
     alone: bool = Field(default=False, description="Other flaws would hide it, or it them: never tried with another")
 
     @property
@@ -37,7 +36,8 @@ class Weakness(Strict):
 def rounds(weaknesses: Sequence[Weakness]) -> list[tuple[Weakness, ...]]:
     """Share out weaknesses among as few trials as will do: those of one trial have no testcase and no flash in dispute.
 
-    What a trial must FAIL is the union of what its weaknesses declare; each FAIL still speaks of one weakness only.
+    What a trial must FAIL is the union of what its weaknesses declare. Which of them made a testcase FAIL is known by
+    declaration only: a trial of each weakness by itself shows it.
     """
     found: list[list[Weakness]] = []
     for weakness in weaknesses:

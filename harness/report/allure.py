@@ -7,7 +7,6 @@ dies of a lone surrogate: so steps are built here on the test result itself, and
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
@@ -24,6 +23,7 @@ from allure_commons.types import AttachmentType
 
 from harness.clauses.registry import load_registry
 from harness.clean import show_text
+from harness.report.allure_results import write_whole
 from harness.report.labels import NODEID, description, facts_of_meta, labels, line, links, title
 from harness.rig.loading import Rig
 from harness.testcase import Meta
@@ -163,10 +163,7 @@ def _write(folder: Path, item: Any) -> None:
     """Write a result as allure-pytest does, in half the time; not the containers of parameters, which say nothing."""
     if isinstance(item, TestResultContainer) and not item.children:
         return
-    path = folder / item.file_pattern.format(prefix=uuid.uuid4())
-    part = path.with_suffix(".tmp")
-    part.write_text(json.dumps(item, default=_said, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
+    write_whole(folder / item.file_pattern.format(prefix=uuid.uuid4()), item, default=_said)
 
 
 def _said(item: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from harness.report.labels import NODEID, description, facts_of_record, labels, 
 from harness.report.reading import CaseRecord, CheckRecord, RunRecord
 from harness.verdict import TABLE, CheckState, Verdict
 
-__all__ = ["CATEGORIES", "STATUS", "complete_results", "read_results"]
+__all__ = ["CATEGORIES", "STATUS", "complete_results", "read_results", "write_whole"]
 
 VERDICT = "verdict"
 """Name of the label that holds the word of ours for Allure's status."""
@@ -45,9 +45,9 @@ def complete_results(run: RunRecord, results: Path, registry: Registry) -> None:
     for case in run.cases:
         path, result = written.get(line(case.nodeid)) or _new(results, case, run, registry)
         _agree(result, case)
-        _write(path, result)
-    _write(results / "categories.json", list(CATEGORIES))
-    _write(results / "executor.json", {"name": "Proofrig", "type": "proofrig", "buildName": line(run.run)})
+        write_whole(path, result)
+    write_whole(results / "categories.json", list(CATEGORIES))
+    write_whole(results / "executor.json", {"name": "Proofrig", "type": "proofrig", "buildName": line(run.run)})
     pairs = "".join(f"{_property(name)} = {_property(value)}\n" for name, value in _circumstances(run))
     (results / "environment.properties").write_text(pairs, encoding="utf-8")
 
@@ -154,8 +154,8 @@ def _milliseconds(utc: str) -> int:
     return round(datetime.fromisoformat(utc).timestamp() * 1000)
 
 
-def _write(path: Path, data: Any) -> None:
-    """Write a file whole or not at all."""
+def write_whole(path: Path, data: Any, *, default: Callable[[Any], Any] | None = None) -> None:
+    """Write JSON whole or not at all; `default` makes plain data of what is none."""
     part = path.with_suffix(".tmp")
-    part.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    part.write_text(json.dumps(data, default=default, ensure_ascii=False), encoding="utf-8")
     part.replace(path)

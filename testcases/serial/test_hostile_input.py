@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.case import Case
+from harness.device.dialogue import DialogueEntrance, DialogueSession
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
 from harness.rig.claims import AvailabilityClaim
 from harness.rig.device_file import DeviceFile, DialogueSurface
@@ -58,12 +59,8 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
 
     case.attack(surface, "malformed input at the log-in prompt")
     with door.entrance() as prompt:
-        for what, data in INPUTS.items():
-            if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
-                return
-        for what, data in BREAKS.items() if prompt.can_break else ():
-            if not _survived(case, claim_id, what, prompt.poke(data, send_break=True, operation=what)):
-                return
+        if not _all_survived(case, claim_id, prompt):
+            return
         case.twin("the log-in after it", prompt.visit(next(iter(door.accounts))))
 
 
@@ -81,13 +78,23 @@ def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:
     case.attack(surface, "malformed input in a session")
     with door.session() as opened:
         session = case.value(opened, "log-in")
-        for what, data in INPUTS.items():
-            if not _survived(case, claim_id, what, session.poke(data, operation=what)):
-                return
-        for what, data in BREAKS.items() if session.can_break else ():
-            if not _survived(case, claim_id, what, session.poke(data, send_break=True, operation=what)):
-                return
+        if not _all_survived(case, claim_id, session):
+            return
         case.twin("the session after it", door.read_in(session, "uptime"))
+
+
+def _all_survived(case: Case, claim_id: str, prompt: DialogueEntrance | DialogueSession) -> bool:
+    """Send everything, breaks where the link can; stop at the first that is not survived."""
+    for what, data in INPUTS.items():
+        if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
+            return False
+    if not prompt.can_break:
+        with case.step("no break is sent: this link cannot send one"):
+            return True
+    for what, data in BREAKS.items():
+        if not _survived(case, claim_id, what, prompt.poke(data, send_break=True, operation=what)):
+            return False
+    return True
 
 
 def _survived(case: Case, claim_id: str, what: str, outcome: Outcome[bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 
 from harness.control.holder import Holder
 from harness.control.machine import load_machine
-from harness.control.qemu import PromptSettles, QemuControl
+from harness.control.qemu import QemuControl
 from harness.control.template import TemplateStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from prompt_settles import PromptSettles  # noqa: E402 - found by the line above
 
 PUMP = Path(__file__).parents[2] / ".build" / "infusion-pump" / "device.json"
 

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from prompt_settles import PromptSettles
 
 from harness.control.base import Capability, Deadline, EventKind
 from harness.control.machine import QemuMachine, load_machine
-from harness.control.qemu import PromptSettles, QemuControl
+from harness.control.qemu import QemuControl
 from harness.control.template import TemplateStore
 from harness.errors import ControlFault, UsageError
 

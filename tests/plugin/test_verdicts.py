@@ -261,3 +261,38 @@ def test_1(case):
     outcome = run(tmp_path, body)
     assert outcome.verdicts == {"test_1": "INCONCLUSIVE"}, outcome.output
     assert [entry.data["attempt"] for entry in outcome.journal.of("case.end")] == [1]
+
+
+def test_the_next_baseline_is_no_part_of_a_testcase_that_is_over(tmp_path: Path) -> None:
+    outcome = run(
+        tmp_path,
+        """
+@case_of("T-1")
+def test_1(case): good(case)
+@case_of("T-2")
+def test_2(case): good(case)
+""",
+    )
+    assert outcome.verdicts == {"test_1": "PASS", "test_2": "PASS"}, outcome.output
+    kinds = [(entry.kind, entry.data.get("testcase", "")) for entry in outcome.journal.entries]
+    first = next(index for index, (kind, name) in enumerate(kinds) if kind == "case.end" and name.endswith("test_1"))
+    assert not [kind for kind, name in kinds[first + 1 :] if kind == "operation" and name.endswith("test_1")]
+
+
+def test_several_fields_are_read_in_one_go_where_the_surface_can(tmp_path: Path) -> None:
+    body = """
+@case_of("T-1")
+def test_1(case):
+    good(case)
+    for surface in ("modbus-tcp", "modbus-rtu", "console", "uds"):
+        for fields in (["version", "serial", "model"], ["model", "uptime"]):
+            read = case.bench.surface(surface).read_all(fields)
+            one_by_one = {field: case.bench.surface(surface).read(field).value for field in fields if field != "uptime"}
+            got = {field: value for field, value in read.value.items() if field != "uptime"}
+            case.check(f"{surface} {fields}", held=got == one_by_one and list(read.value) == fields,
+                       expected=one_by_one, observed=got, claim="VERSION")
+"""
+    outcome = run(tmp_path, body)
+    assert outcome.verdicts == {"test_1": "PASS"}, outcome.output
+    read = [entry.data["operation"] for entry in outcome.journal.of("operation")]
+    assert read.count("read version, serial, model") == 2, "one request over TCP, one over RTU"
