@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, Outcome
-from harness.procedures import prepare
+from harness.procedures.acting import prepare
 from harness.rig.claims import AuditClaim, AuditRecord
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect

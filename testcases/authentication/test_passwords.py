@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.case import Case
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.procedures import Newcomer, acting, add_account, reads
+from harness.procedures.acting import Newcomer, acting, add_account, reads
 from harness.rig.claims import PasswordRuleClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from harness.case import Case
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.procedures import Newcomer, acting, add_account, await_log_in, do, permitted, restart
+from harness.procedures.acting import Newcomer, acting, add_account, do, permitted
+from harness.procedures.restarts import await_log_in, restart
 from harness.rig.claims import BackupClaim, SessionClaim
 from harness.rig.device_file import DeviceFile, UdsSurface
 from harness.rig.rig_file import Effect

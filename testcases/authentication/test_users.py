@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.case import Case
 from harness.device.log_in import Session
 from harness.device.outcomes import Accepted, Outcome
-from harness.procedures import Newcomer, acting, add_account, do, permitted, reads
+from harness.procedures.acting import Newcomer, acting, add_account, do, permitted, reads
 from harness.rig.claims import AccountClaim
 from harness.rig.device_file import DeviceFile, HttpSurface
 from harness.rig.rig_file import Effect

@@ -11,7 +11,7 @@ from harness.case import Case
 from harness.device import backup_tamper
 from harness.device.backup_layout import split
 from harness.device.outcomes import Accepted
-from harness.restoring import Restoring
+from harness.procedures.restoring import Restoring
 from harness.rig.claims import BackupClaim, RestoreClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect

@@ -7,8 +7,8 @@ from threading import Event
 
 from harness.case import Case
 from harness.device.outcomes import NoAnswer
-from harness.procedures import await_log_in
-from harness.restoring import Restoring, State
+from harness.procedures.restarts import await_log_in
+from harness.procedures.restoring import Restoring, State
 from harness.rig.claims import RestoreClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.case import Case
-from harness.procedures import erase, set_up
-from harness.restoring import Restoring
+from harness.procedures.life import erase, set_up
+from harness.procedures.restoring import Restoring
 from harness.rig.claims import EndOfLifeClaim, FirstUseClaim, RestoreClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect

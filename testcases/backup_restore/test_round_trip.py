@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from harness.canaries import Canaries
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, Outcome
 from harness.device.traces import canary, credentials, traces
-from harness.procedures import do
-from harness.restoring import Restoring
+from harness.procedures.acting import do
+from harness.procedures.canaries import Canaries
+from harness.procedures.restoring import Restoring
 from harness.rig.claims import AuditClaim, PatientClaim, RestoreClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies

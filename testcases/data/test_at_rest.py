@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 
-from harness.canaries import Canaries
 from harness.case import Case
 from harness.device.outcomes import Accepted
 from harness.device.traces import credential_texts, traces
-from harness.procedures import add_account, await_log_in
+from harness.procedures.acting import add_account
+from harness.procedures.canaries import Canaries
+from harness.procedures.restarts import await_log_in
 from harness.rig.claims import PatientClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect

@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.canaries import Canaries
 from harness.capture import Direction, read_capture
 from harness.case import Case
 from harness.control.base import Capability
 from harness.device.outcomes import Accepted
-from harness.procedures import do
+from harness.procedures.acting import do
+from harness.procedures.canaries import Canaries
 from harness.rig.claims import AuditClaim, PatientClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import CanLinkSpec, Effect, ModbusRtuLinkSpec, ModbusTcpLinkSpec, SerialLinkSpec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.canaries import Canaries
 from harness.case import Case
 from harness.device.log_in import Session
 from harness.device.outcomes import Outcome
 from harness.device.traces import canary
-from harness.procedures import acting, reads
+from harness.procedures.acting import acting, reads
+from harness.procedures.canaries import Canaries
 from harness.rig.claims import PatientClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies

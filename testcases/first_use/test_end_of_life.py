@@ -7,7 +7,8 @@ from harness.device.http import HttpSurface
 from harness.device.outcomes import Accepted, Outcome, Refused
 from harness.device.ssh import SshServer
 from harness.device.traces import canary, traces
-from harness.procedures import Newcomer, add_account, do, erase, permitted, reads, set_up
+from harness.procedures.acting import Newcomer, add_account, do, permitted, reads
+from harness.procedures.life import erase, set_up
 from harness.rig.claims import AuditClaim, EndOfLifeClaim, FirstUseClaim, PatientClaim
 from harness.rig.log_in_surface import ActionBase
 from harness.rig.rig_file import Effect, SshLinkSpec

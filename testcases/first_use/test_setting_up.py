@@ -12,7 +12,8 @@ from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, Outcome, Refused
 from harness.links.stream import StreamLink
-from harness.procedures import erase, reads, set_up
+from harness.procedures.acting import reads
+from harness.procedures.life import erase, set_up
 from harness.rig.claims import EndOfLifeClaim, FirstUseClaim, PasswordRuleClaim
 from harness.rig.rig_file import Effect, SshLinkSpec
 from harness.testcase import About, contributes, each_surface, testcase, verifies

@@ -13,7 +13,7 @@ from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
-from harness.procedures import do, permitted, prepare
+from harness.procedures.acting import do, permitted, prepare
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
 from harness.rig.http_surface import HttpAction, holes

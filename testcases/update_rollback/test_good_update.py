@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from harness.case import Case
 from harness.errors import UsageError
 from harness.instances import updates
-from harness.kept import Kept
 from harness.links.network import PortState, scan_tcp
+from harness.procedures.kept import Kept
+from harness.procedures.updating import DURING, Updating, Way
 from harness.rig.bundles import Bundle, load_bundles
 from harness.rig.claims import PortsClaim, UpdateClaim, VersionClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
-from harness.updating import DURING, Updating, Way
 from harness.watch import IncidentKind
 
 EFFECTS = [Effect.FIRMWARE, Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA]

@@ -10,12 +10,12 @@ from harness.case import Case
 from harness.device.outcomes import Refused
 from harness.instances import updates
 from harness.links.file_server import Offer
+from harness.procedures.updating import BUSY, UpdateStatus, Updating
 from harness.rig.bundles import Bundle, load_bundles
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
-from harness.updating import BUSY, UpdateStatus, Updating
 
 TAGS = [
     verifies("NMPA-2022/CSUP", "FDA-A1/H", "FDA-A1/G"),

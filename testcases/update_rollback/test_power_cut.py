@@ -8,13 +8,13 @@ from time import monotonic
 
 from harness.case import Case
 from harness.instances import updates
-from harness.kept import Kept
+from harness.procedures.kept import Kept
+from harness.procedures.updating import Updating
 from harness.rig.bundles import Bundle, load_bundles
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
-from harness.updating import Updating
 from harness.verdict import Undecided
 from harness.watch import IncidentKind
 

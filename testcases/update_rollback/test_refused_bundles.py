@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from harness.case import Case
 from harness.device.outcomes import Accepted
 from harness.instances import update_bundles, updates
-from harness.kept import Kept
+from harness.procedures.kept import Kept
+from harness.procedures.updating import Updating
 from harness.rig.bundles import Bundle, load_bundles
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile, HttpSurface
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, each_on_rig, testcase, verifies
-from harness.updating import Updating
 
 EFFECTS = [Effect.FIRMWARE, Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA]
 TAGS = [

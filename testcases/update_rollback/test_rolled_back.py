@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from harness.case import Case
 from harness.instances import update_bundles
-from harness.kept import Kept
+from harness.procedures.kept import Kept
+from harness.procedures.updating import Updating
 from harness.rig.bundles import load_bundles
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_on_rig, testcase, verifies
-from harness.updating import Updating
 from harness.watch import IncidentKind
 
 

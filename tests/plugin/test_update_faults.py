@@ -11,7 +11,7 @@ HEAD = f"""
 import socket
 from harness.links.file_server import Offer
 from harness.rig.bundles import load_bundles
-from harness.updating import Updating
+from harness.procedures.updating import Updating
 def begin(case):
     case.attack("api", "an update")
     case.check("the version", held=True, expected="1", observed="1", claim="VERSION")

@@ -196,6 +196,13 @@ static int listener(void)
     return fd;
 }
 
+/* A name with a NUL would end there for the tables, and name somebody else: left escaped, it names nothing. */
+static size_t unescape(void *cls, struct MHD_Connection *connection, char *text)
+{
+    (void)cls, (void)connection;
+    return strstr(text, "%00") == NULL ? MHD_http_unescape(text) : strlen(text);
+}
+
 /* Threads inherit the niceness of the one that starts them: this one is only for that. */
 static void *start_thread(void *arg)
 {
@@ -206,7 +213,8 @@ static void *start_thread(void *arg)
         MHD_OPTION_HTTPS_MEM_CERT, keys_tls_certificate(), MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_SIZE, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_END);
     if (server == NULL)
         die("api");

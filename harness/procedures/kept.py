@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from harness.case import Case
 from harness.device.values import Value
-from harness.procedures import acting, do, reads
+from harness.procedures.acting import acting, do, reads
 from harness.rig.claims import AuditClaim
 
 __all__ = ["Kept"]

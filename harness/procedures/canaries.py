@@ -9,7 +9,7 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.outcomes import Outcome
 from harness.device.traces import canary, traces
-from harness.procedures import do
+from harness.procedures.acting import do
 from harness.rig.claims import AuditClaim, PatientClaim
 
 __all__ = ["Canaries"]

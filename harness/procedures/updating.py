@@ -10,8 +10,8 @@ from typing import Literal
 
 from harness.device.answer import Answer
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
+from harness.procedures.update_requests import POLL, UpdateRequests, UpdateStatus
 from harness.rig.bundles import Bundle
-from harness.update_requests import POLL, UpdateRequests, UpdateStatus
 from harness.verdict import SilenceAfterAttack, Undecided
 
 __all__ = ["BUSY", "DURING", "Ended", "UpdateStatus", "Updating", "Way"]

@@ -11,7 +11,7 @@ from harness.device.answer import Answer
 from harness.device.backup_layout import split
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.procedures import Newcomer, add_account, permitted
+from harness.procedures.acting import Newcomer, add_account, permitted
 from harness.rig.claims import BackupClaim, PatientClaim, RestoreClaim
 from harness.verdict import Undecided
 

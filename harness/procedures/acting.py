@@ -1,0 +1,110 @@
+"""Done by somebody who may: actions, what they read, accounts of a testcase's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.case import Case
+from harness.device.answer import Answer
+from harness.device.http import HttpSession
+from harness.device.outcomes import Outcome, Refused
+from harness.rig.claims import PermissionClaim
+from harness.verdict import Undecided
+
+__all__ = ["Newcomer", "acting", "add_account", "do", "permitted", "prepare", "reads"]
+
+
+def permitted(case: Case, surface: str, action: str) -> list[str]:
+    """Return the accounts of a surface whose role may do `action` by the claims about permissions."""
+    claims = [each for each in case.bench.rig.device.claims_of(PermissionClaim).values() if surface in each.surfaces]
+    accounts = case.bench.log_in_surface(surface).accounts
+    return [
+        name
+        for name, account in accounts.items()
+        if any(action in claim.allowed.get(account.role, ()) for claim in claims)
+    ]
+
+
+@contextmanager
+def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
+    """Open a session of somebody who may do `action`, log out after the block.
+
+    Raises:
+        Undecided: nobody may, or the log-in is not accepted.
+    """
+    able = permitted(case, surface, action)
+    if not able:
+        raise Undecided(f"no declared account may do {action} on {surface}")
+    # A declared account may be gone, after a restore or a reset: the next one that may will do.
+    for account in able:
+        opened = case.bench.http(surface).log_in(account)
+        if not isinstance(opened, Refused):
+            break
+    session = case.value(opened, f"log-in of {account}")
+    try:
+        yield session
+    finally:
+        session.log_out()
+
+
+def do(case: Case, surface: str, action: str, *, octets: bytes | None = None, **named: str) -> Outcome[Answer]:
+    """Have somebody who may carry out an action, in a session of its own.
+
+    Raises:
+        Undecided: nobody may, or the log-in is not accepted.
+    """
+    with acting(case, surface, action) as session:
+        return session.do(action, octets=octets, **named)
+
+
+PREPARED = {
+    "user-set-role": "user-add",
+    "user-set-password": "user-add",
+    "user-remove": "user-add",
+    "patient-remove": "patient-add",
+}
+"""Operations that change what another one has to add before."""
+
+
+def prepare(case: Case, surface: str, action: str) -> None:
+    """Have somebody who may add what an action changes or removes with its declared harmless arguments.
+
+    Raises:
+        Undecided: it is not added.
+    """
+    if action in PREPARED:
+        case.value(do(case, surface, PREPARED[action]), PREPARED[action])
+
+
+def reads(case: Case, surface: str, action: str) -> tuple[dict[str, str], ...]:
+    """Return the rows that an action answers to somebody who may.
+
+    Raises:
+        Undecided: it is not answered.
+    """
+    return tuple(dict(row) for row in case.value(do(case, surface, action), action).rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """An account that a testcase has made: its name, its role, and the password it was made with."""
+
+    user: str
+    role: str
+    password: str
+
+
+def add_account(case: Case, surface: str, *, role: str = "") -> Newcomer:
+    """Make the account that the device file declares harmless to make, in another role if one is given.
+
+    Raises:
+        Undecided: it is not made.
+    """
+    declared = {name: str(value) for name, value in case.bench.http(surface).spec.actions["user-add"].args.items()}
+    newcomer = Newcomer(declared["user"], role or declared["role"], declared["password"])
+    case.bench.wiring.hide(newcomer.password)
+    added = do(case, surface, "user-add", user=newcomer.user, role=newcomer.role, password=newcomer.password)
+    case.value(added, f"adding {newcomer.user}")
+    return newcomer
