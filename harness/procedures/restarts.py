@@ -10,7 +10,7 @@ from harness.case import Case
 from harness.device.outcomes import Accepted
 from harness.verdict import Undecided
 
-__all__ = ["await_log_in", "await_restart", "restart", "trust_anew"]
+__all__ = ["await_log_in", "await_restart", "await_start", "restart", "trust_anew"]
 
 POLL = 0.25
 """Seconds between two looks at a device that restarts."""
@@ -60,6 +60,20 @@ def await_restart(case: Case, *, within: float, uptime: float, at: float) -> boo
             return True
         tick.wait(POLL)
     return False
+
+
+def await_start(case: Case, surface: str) -> None:
+    """Wait after power-on until the same unit lets somebody in on a surface, and watch it again.
+
+    Raises:
+        Undecided: it does not within the `starts_within` of the device file.
+    """
+    within = case.bench.rig.device.starts_within
+    case.bench.check_identity(within=within)
+    if not await_log_in(case, surface, within=within):
+        raise Undecided(f"nobody can log in {within:g} s after the power is back")
+    case.bench.start_watches()
+    case.await_watches()
 
 
 def await_log_in(case: Case, surface: str, *, within: float) -> bool:

@@ -207,6 +207,9 @@ class DeviceFile(Strict):
     withdrawn: dict[str, str] = Field(default={}, description="Baseline claim → reason why it does not hold")
     not_applicable: dict[str, str] = Field(default={}, description="Testcase id → reason")
     clock_tolerance: float = Field(default=0.25, description="Seconds the uptime may be off between two readings")
+    starts_within: float = Field(
+        default=120.0, gt=0, description="Seconds from power-on, or from a restart of its own, until it lets people in"
+    )
 
     @model_validator(mode="after")
     def _references(self) -> DeviceFile:

@@ -7,7 +7,7 @@ from threading import Event
 
 from harness.case import Case
 from harness.device.outcomes import NoAnswer
-from harness.procedures.restarts import await_log_in
+from harness.procedures.restarts import await_start
 from harness.procedures.restoring import Restoring, State
 from harness.rig.claims import RestoreClaim
 from harness.rig.device_file import DeviceFile
@@ -22,8 +22,6 @@ TAGS = [
 ]
 ABOUT = About(property="integrity", phase="monitoring", method="penetration", threat="power lost in a restore")
 EFFECTS = [Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA]
-BACK_WITHIN = 120.0
-"""Seconds from power-on until the device must let somebody in for the procedure to go on."""
 FEW, MANY = 3, 20
 """Moments at which the power is cut."""
 
@@ -79,7 +77,7 @@ def cut_at_moments(case: Case, claim_id: str, *, moments: int) -> None:
     case.attack(restoring.claim.surface, f"the power is cut at {moments} moments of restores of {whole:.2f} s")
     # What is cut in the first half has not taken effect, what is cut after the answer has.
     early, late = 0.0, whole * 1.1
-    with case.expecting(IncidentKind.RESTART, within=moments * (BACK_WITHIN + 60)):
+    with case.expecting(IncidentKind.RESTART, within=moments * (case.bench.rig.device.starts_within + 60)):
         for number in range(moments):
             moment = whole if number == 0 else (early + late) / 2
             with case.step(f"The power is cut {moment * 1000:.0f} ms after the request"):
@@ -126,11 +124,7 @@ def come_back(case: Case, restoring: Restoring) -> None:
     """Give the device its power again and wait until somebody can log in."""
     case.bench.power_cycle()
     restoring.forget()
-    case.bench.check_identity(within=BACK_WITHIN)
-    if not await_log_in(case, restoring.claim.surface, within=BACK_WITHIN):
-        raise Undecided(f"nobody can log in {BACK_WITHIN:g} s after the power is back")
-    case.bench.start_watches()
-    case.await_watches()
+    await_start(case, restoring.claim.surface)
 
 
 def name_state(state: State, *, old: State, new: State) -> str:

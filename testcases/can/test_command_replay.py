@@ -15,8 +15,6 @@ TAGS = [
     verifies("NMPA-2022/NAUT", "NMPA-2022/TXIG", "NMPA-2020/IFU-iface", "ANSM-2019/CRIT-I", "FDA-A1/A"),
     contributes("FDA-VC/THREAT", "NMPA-2022/VV-THREAT", "ANSM-2019/SAFE-FIRST"),
 ]
-BACK_WITHIN = 60.0
-"""Seconds from power-on until the device must announce a session for the procedure to go on."""
 
 
 @testcase(
@@ -84,8 +82,9 @@ def test_replay_in_the_next_session(case: Case, claim_id: str, surface: str) -> 
         case.bench.power_cycle()
         door = case.bench.bus_commands(surface)
         mirror = case.bench.surface(effect.surface)
-        _wait_for_session(door)
-        case.bench.check_identity(within=BACK_WITHIN)
+        within = case.bench.rig.device.starts_within
+        _wait_for_session(door, within=within)
+        case.bench.check_identity(within=within)
         case.bench.start_watches()
         case.await_watches()  # what a watch sees first it takes for settled
     case.attack(surface, "a command recorded in the session before")
@@ -100,7 +99,7 @@ def test_replay_in_the_next_session(case: Case, claim_id: str, surface: str) -> 
     case.unchanged(f"{effect.field} after the recorded command", before=before, after=after, claim="BASE-REPLAY")
 
 
-def _wait_for_session(door: BusCommandSurface) -> None:
-    deadline = time.monotonic() + BACK_WITHIN
+def _wait_for_session(door: BusCommandSurface, *, within: float) -> None:
+    deadline = time.monotonic() + within
     while isinstance(door.command(door.spec.clock), NoAnswer) and time.monotonic() < deadline:
         pass  # each try waits for the session frame itself

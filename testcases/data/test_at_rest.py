@@ -11,16 +11,13 @@ from harness.device.outcomes import Accepted
 from harness.device.traces import credential_texts, traces
 from harness.procedures.acting import add_account
 from harness.procedures.canaries import Canaries
-from harness.procedures.restarts import await_log_in
+from harness.procedures.restarts import await_start
 from harness.rig.claims import PatientClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 from harness.verdict import Undecided
 from harness.watch import IncidentKind
-
-BACK_WITHIN = 120.0
-"""Seconds from power-on until the device must let somebody in for the procedure to go on."""
 
 
 def stored(device: DeviceFile) -> list[Instance]:
@@ -48,7 +45,7 @@ def test_at_rest(case: Case, claim_id: str) -> None:
     canaries = Canaries(case, claim_id)
     surface = canaries.claim.surface
     case.attack(surface, "the media are read while the device has no power")
-    with case.expecting(IncidentKind.RESTART, within=6 * BACK_WITHIN):
+    with case.expecting(IncidentKind.RESTART, within=6 * case.bench.rig.device.starts_within):
         with case.step("The media before"), read_out(case, surface) as data:
             brought = set(credential_texts(data))
         with case.step("Patients and an account are put in"):
@@ -84,8 +81,4 @@ def read_out(case: Case, surface: str) -> Iterator[mmap]:
     with image.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         yield data
     case.bench.power_cycle()
-    case.bench.check_identity(within=BACK_WITHIN)
-    if not await_log_in(case, surface, within=BACK_WITHIN):
-        raise Undecided(f"nobody can log in {BACK_WITHIN:g} s after the power is back")
-    case.bench.start_watches()
-    case.await_watches()
+    await_start(case, surface)

@@ -185,7 +185,7 @@ def api(request, toy: ToyServer, tmp_path: Path, seen) -> Iterator[HttpSurface]:
     (tmp_path / "device.yaml").write_text(DEVICE.replace("TOKEN", request.param))
     (tmp_path / "rig.yaml").write_text(RIG.replace("PORT", str(toy.server_address[1])))
     rig = load_rig(tmp_path / "rig.yaml")
-    wiring = RigWiring(rig, dialer=HostDialer(), port_of=str, captures=tmp_path, prefix="t")
+    wiring = RigWiring(rig, dialer=HostDialer(), port_of=str, break_of=lambda _: None, captures=tmp_path, prefix="t")
     wiring.observer = lambda surface, operation, outcome: seen.append((operation, outcome))
     surface = make_surface("api", wiring, device=rig.device)
     assert isinstance(surface, HttpSurface)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from impatient import impatient_rig
 from runs import run
 
 FIRMWARE = "effects=[Effect.FIRMWARE]"
@@ -38,7 +39,7 @@ def test_1(case):
     os.kill(case.bench.control.pid, signal.SIGKILL)
     updating.await_end()
 {HEAD}"""
-    outcome = run(tmp_path, body)
+    outcome = run(tmp_path, body, rig=impatient_rig(tmp_path))
     assert outcome.verdicts == {"test_1": "INCONCLUSIVE", "test_2": "PASS"}, outcome.output
 
 
@@ -52,7 +53,7 @@ def test_1(case):
         case.value(answer, "the request")
     updating.twin("the update", updating.followed(answer), bundle)
 {HEAD}"""
-    outcome = run(tmp_path, body)
+    outcome = run(tmp_path, body, rig=impatient_rig(tmp_path))
     assert outcome.verdicts == {"test_1": "INCONCLUSIVE", "test_2": "PASS"}, outcome.output
     assert "refused transfer" in outcome.reason("test_1")
 
@@ -68,6 +69,6 @@ def test_1(case):
         fall_mute(case)
         updating.await_restart(started, within=2)
 {HEAD}"""
-    outcome = run(tmp_path, body)
+    outcome = run(tmp_path, body, rig=impatient_rig(tmp_path))
     assert outcome.verdicts == {"test_1": "FAIL", "test_2": "PASS"}, outcome.output
     assert "does not come back within 2 s" in outcome.reason("test_1")

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import its plugins and helpers."""
+"""Lets the tests of this folder import its plugins and helpers, and those of the sham."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "sham"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
+from impatient import SHAM, impatient_rig
 from lie_after_baseline import NOT_REACHED
 
 from harness.qualify.trial import Trial, run_trial
 from harness.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
-SHAM = ROOT / "tests/sham/rig.yaml"
 TESTCASES = ROOT / "testcases"
 
 FROM_THE_START = ["dead", "mute", "echo", "babble", "replay", "refuse", "accept", "wrong-device", "wrong-unit"]
@@ -30,21 +29,9 @@ AFTER_THE_BASELINE = [
 
 
 @pytest.fixture(scope="module")
-def impatient_rig(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sham's rig with short waits: a liar's silence is as long as one likes."""
-    folder = tmp_path_factory.mktemp("rig")
-    device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
-    (folder / "device.yaml").write_text(device.replace("    recovery: 5\n", "    recovery: 0.5\n"))
-    rig = SHAM.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
-    rig = (
-        rig.replace("--lie,", "--lie-file, '{run_dir}/../lie', --lie,")
-        .replace("answer_within: 1.0", "answer_within: 0.3")
-        .replace("{rig_dir}", str(SHAM.parent))
-    )
-    rig = rig.replace("bundles: bundles", f"bundles: {SHAM.parent}/bundles")
-    (folder / "rig.yaml").write_text(rig.replace("keys/", f"{SHAM.parent}/keys/"))
-    shutil.copytree(SHAM.parent / "keys", folder / "keys")
-    return folder / "rig.yaml"
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sham's rig with short waits."""
+    return impatient_rig(tmp_path_factory.mktemp("rig"), lie_file=True)
 
 
 def trial(rig: Path, folder: Path, *, options: list[str], environment: dict[str, str]) -> Trial:
@@ -61,16 +48,16 @@ def trial(rig: Path, folder: Path, *, options: list[str], environment: dict[str,
 
 
 @pytest.mark.parametrize("lie", FROM_THE_START)
-def test_a_liar_from_the_start_never_passes(lie: str, impatient_rig: Path, tmp_path: Path) -> None:
-    seen = trial(impatient_rig, tmp_path, options=[], environment={"SHAM_LIE": lie})
+def test_a_liar_from_the_start_never_passes(lie: str, impatient: Path, tmp_path: Path) -> None:
+    seen = trial(impatient, tmp_path, options=[], environment={"SHAM_LIE": lie})
     assert seen.of(Verdict.PASS) == []
     assert len(seen.verdicts) > 40
     assert seen.exit_code != 0
 
 
 @pytest.mark.parametrize("lie", AFTER_THE_BASELINE)
-def test_a_liar_after_the_baseline_never_passes(lie: str, impatient_rig: Path, tmp_path: Path) -> None:
-    seen = trial(impatient_rig, tmp_path, options=["-p", "lie_after_baseline"], environment={"SHAM_THEN": lie})
+def test_a_liar_after_the_baseline_never_passes(lie: str, impatient: Path, tmp_path: Path) -> None:
+    seen = trial(impatient, tmp_path, options=["-p", "lie_after_baseline"], environment={"SHAM_THEN": lie})
     assert seen.of(Verdict.PASS) == []
     assert len(seen.verdicts) > 40
     reached = [name for name in seen.verdicts if NOT_REACHED not in seen.reasons[name]]
