@@ -35,11 +35,7 @@ def impatient_rig(folder: Path, *, lie_file: bool = False) -> Path:
     yaml.dump(device, folder / "device.yaml")
     words = [word.replace("{rig_dir}", str(SHAM.parent)) for word in rig["control"]["command"]]
     at, file = words.index("--lie"), ["--lie-file", "{run_dir}/../lie"] if lie_file else []
-    rig["control"]["command"] = [
-        *command[:at],
-        *(["--lie-file", "{run_dir}/../lie"] if lie_file else []),
-        *command[at:],
-    ]
+    rig["control"]["command"] = [*words[:at], *file, *words[at:]]
     rig.update(device="device.yaml", bundles=str(SHAM.parent / "bundles"), answer_within=0.3)
     yaml.dump(rig, folder / "rig.yaml")
     shutil.copytree(SHAM.parent / "keys", folder / "keys")
