@@ -18,6 +18,7 @@ from harness.device.log_in import LogInSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
 from harness.errors import BenchFault, UsageError
 from harness.proof import Proof
+from harness.record_file import expect_space
 from harness.rig.baseline import BASELINE
 from harness.rig.claims import ClaimBase, Status
 from harness.testcase import Meta
@@ -251,6 +252,7 @@ class Case:
         if raised is None:
             try:
                 self._proof.whole()
+                expect_space(self.bench.run_dir)
             except Exception as error:  # noqa: BLE001  (decided below, never hidden)
                 raised = error
         if isinstance(raised, Exception):

@@ -6,6 +6,7 @@
         ├── LinkLost          a link went away (cable, peer, process): loss, not silence
         ├── ControlFault      power, reset or snapshot could not be carried out
         ├── BaselineLost      the device could not be brought back to its baseline
+        ├── DiskFull          there is no room for the record: the run stops
         └── WrongDevice       the unit on the bench is not the one the rig file names: the run stops
 
 What the *device* does is never an exception: it is an outcome (`harness.device.outcomes`).
@@ -17,6 +18,7 @@ __all__ = [
     "BaselineLost",
     "BenchFault",
     "ControlFault",
+    "DiskFull",
     "LinkLost",
     "ProofrigError",
     "UsageError",
@@ -56,6 +58,10 @@ class ControlFault(BenchFault):
 
 class BaselineLost(BenchFault):
     """The device could not be brought back to its verified baseline."""
+
+
+class DiskFull(BenchFault):
+    """There is no room for what a testcase leaves. Stops the run."""
 
 
 class WrongDevice(BenchFault):

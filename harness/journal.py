@@ -19,6 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from harness.record_file import RESERVE, RecordFile
+
 __all__ = ["KINDS", "SCHEMA_VERSION", "Entry", "Journal", "Reading", "read_journal"]
 
 SCHEMA_VERSION = 1
@@ -97,7 +99,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._file = path.open("xb", buffering=0)
+        self._file = RecordFile(path, reserve=path.parent / RESERVE)
         self._seq = 0
         self._head = GENESIS
         self._first = GENESIS
@@ -122,6 +124,7 @@ class Journal:
 
         Raises:
             TypeError: unknown kind, a missing field, or a value JSON cannot hold.
+            BenchFault: it cannot be written; the journal ends with the line before.
         """
         missing = KINDS.get(kind, frozenset({"(unknown kind)"})) - data.keys()
         if missing:
@@ -140,7 +143,7 @@ class Journal:
                 allow_nan=False,
                 separators=(",", ":"),
             ).encode("ascii")
-            self._file.write(line + b"\n")
+            self._file.append(line + b"\n")
             self._head = hashlib.sha256(line).hexdigest()
             if self._seq == 0:
                 self._first = self._head

@@ -17,7 +17,7 @@ import pytest
 from harness.case import Case
 from harness.clauses.model import Strength
 from harness.clean import show_text
-from harness.errors import BaselineLost, BenchFault, ProofrigError, UsageError, WrongDevice
+from harness.errors import BaselineLost, BenchFault, DiskFull, ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
@@ -242,7 +242,7 @@ class RunPlugin(RunRecord):
                 if silent is not None:
                     raise ClaimBroken(f"{error}\n  (on a fresh baseline too, the bench being healthy)") from error
                 silent = error
-            except (BaselineLost, WrongDevice):
+            except (BaselineLost, DiskFull, WrongDevice):
                 raise
             except (BenchStalled, BenchFault) as error:
                 current.journal_end(judge(error).verdict, str(error))
@@ -274,6 +274,8 @@ class RunPlugin(RunRecord):
         error = call.excinfo.value if call.excinfo else None
         if call.when == "teardown" and error is not None:
             error = Undecided(f"clearing up failed: {error}")
+        if isinstance(error, DiskFull):
+            item.session.shouldstop = error.message
         row = judge(error)
         reason = _reason(error)
         if isinstance(error, ProofrigError | Undecided | ClaimBroken):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
+from harness.record_file import remove_reserve
 from harness.rig.loading import Rig
 from harness.run import Run, make_run_dir
 from harness.verdict import EXIT_NOT_RUN, Verdict, exit_code
@@ -140,6 +141,7 @@ class RunRecord:
             not_run=not_run,
         )
         journal.close()
+        remove_reserve(self.run_dir)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table, the totals and where everything is."""

@@ -17,6 +17,7 @@ from harness.case import Case, Observer
 from harness.clean import file_name
 from harness.errors import ControlFault
 from harness.journal import Journal
+from harness.record_file import expect_space, make_reserve
 from harness.rig.loading import Rig
 from harness.testcase import Meta
 
@@ -44,6 +45,8 @@ class Run:
         self.run_dir = run_dir
         self.worker = worker
         name = "journal.jsonl" if worker == "main" else f"journal-{file_name(worker)}.jsonl"
+        if worker == "main":
+            make_reserve(run_dir)
         self.journal = Journal(run_dir / name)
         self._bench: Bench | None = None
         self.journal.write(
@@ -92,7 +95,9 @@ class Run:
 
         Raises:
             BenchFault: the baseline cannot be reached, or the control lacks what the testcase needs.
+            DiskFull: there is no room for what the testcase leaves.
         """
+        expect_space(self.run_dir)
         started = time.monotonic()
         missing = meta.needs - {str(capability) for capability in self.bench.control.capabilities}
         if missing:

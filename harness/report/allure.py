@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,8 @@ def _write(folder: Path, item: Any) -> None:
     """Write a result as allure-pytest does, in half the time; not the containers of parameters, which say nothing."""
     if isinstance(item, TestResultContainer) and not item.children:
         return
-    write_whole(folder / item.file_pattern.format(prefix=uuid.uuid4()), item, default=_said)
+    with suppress(OSError):  # on a full disk; what is missing is made up from the journal (`complete_results`)
+        write_whole(folder / item.file_pattern.format(prefix=uuid.uuid4()), item, default=_said)
 
 
 def _said(item: Any) -> dict[str, Any]:

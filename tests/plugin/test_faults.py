@@ -177,3 +177,35 @@ def test_one_device_is_not_shared_between_workers(tmp_path: Path) -> None:
     (tmp_path / "rig.yaml").write_text(rig)
     outcome = run(tmp_path, WAITING, "-n", "2", rig=tmp_path / "rig.yaml")
     assert "-n cannot be used" in outcome.output
+
+
+def test_a_full_disk_stops_the_run_and_names_what_was_not_run(tmp_path: Path) -> None:
+    body = """
+@case_of("T-1")
+def test_1(case): good(case)
+@case_of("T-2")
+def test_2(case):
+    good(case)
+    with (case.bench.run_dir / "big").open("wb", buffering=0) as big:
+        while big.write(bytes(1 << 16)) == 1 << 16: pass
+@case_of("T-3")
+def test_3(case): good(case)
+"""
+    on_a_small_disk = (
+        'mkdir run; mount -t tmpfs -o size=80m none run; "$@"; code=$?; rm run/big; cp -r run kept; exit $code'
+    )
+    own_mounts = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    done = subprocess.run(
+        [*own_mounts, "sh", "-c", on_a_small_disk, "sh", *command(tmp_path, body)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    outcome = Outcome(done.returncode, done.stdout + done.stderr, tmp_path / "kept")
+    assert outcome.verdicts == {"test_1": "PASS", "test_2": "INCONCLUSIVE", "test_3": "NOT RUN"}, outcome.output
+    assert "the disk is full" in outcome.reason("test_2")
+    assert outcome.journal.broken_at is None
+    assert not outcome.journal.torn
+    assert "Traceback" not in outcome.output
