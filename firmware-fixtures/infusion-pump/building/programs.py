@@ -32,6 +32,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vp1-supervise": (("supervisor",), ()),
     "vp1-updater": (("updater", "util", "version", "weaknesses"), ("-lpthread",)),
     "vp1-menu": (("menu",), ()),
+    "bench-fifo": (("bench_fifo",), ()),
     "benchd": (("benchd", "bench_port", "bench_can", "bench_agent"), ("-lpthread",)),
 }
 """Program: its sources and libraries."""

@@ -37,6 +37,7 @@ OWN_PROGRAMS = {
     "rauc": "usr/bin/rauc",
     "dropbear": "usr/sbin/dropbear",
     "vp1-menu": "usr/bin/vp1-menu",
+    "bench-fifo": "opt/bench/bench-fifo",
     "benchd": "opt/bench/benchd",
 }
 SERVICE_UID = 1000

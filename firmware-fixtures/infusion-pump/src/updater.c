@@ -33,6 +33,7 @@
 #define RAUC "/usr/bin/rauc"
 #define MODULES "/etc/modules-update.order"
 #define UNCHECKED "/usr/sbin/vp1-install-unchecked"
+#define LAST_WORDS "/run/vp1-updater.log"
 #define IOPRIO_IDLE (3 << 13)
 #define IOPRIO_OF_PROCESS 1
 
@@ -51,7 +52,7 @@ static void stand_back(void)
     syscall(SYS_ioprio_set, IOPRIO_OF_PROCESS, 0, IOPRIO_IDLE);
 }
 
-/* Runs a program and keeps the start of what it prints; its exit status, or -1. */
+/* Runs a program and keeps the start of what it prints; its exit status, or -1. Its complaints are in LAST_WORDS. */
 static int run(const char *const argv[], char *output, size_t size)
 {
     static char *const environment[] = {"PATH=/usr/bin:/usr/sbin:/bin:/sbin", NULL};
@@ -67,7 +68,8 @@ static int run(const char *const argv[], char *output, size_t size)
         int null = open("/dev/null", O_RDWR);
         dup2(null, STDIN_FILENO);
         dup2(ends[1], STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
+        int words = open(LAST_WORDS, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        dup2(words < 0 ? null : words, STDERR_FILENO);
         execve(argv[0], (char *const *)argv, environment);
         _exit(127);
     }
