@@ -9,7 +9,6 @@ BIN     := $(VENV)/bin
 FIXTURE := firmware-fixtures/infusion-pump
 RIG     ?= rigs/pump-qemu.yaml
 NIGHTS  ?= reports/nightly
-TOGETHER ?= --together
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: setup packages firmware demo nightly test qualify lint schema bench clean
@@ -48,7 +47,7 @@ nightly: setup firmware
 	$(BIN)/proofrig run $(RIG) --run-dir $$run $$compare $(OPTIONS); code=$$?; \
 	[ -f $$run/journal.jsonl ] || exit $$code; \
 	: >$$run/qualification.xml; \
-	$(BIN)/python -m pytest tests/qualification/test_weaknesses.py --every-testcase $(TOGETHER) \
+	$(BIN)/python -m pytest tests/qualification/test_weaknesses.py --every-testcase \
 	    --junitxml $$run/qualification.xml $(QUALIFICATION); weak=$$?; \
 	$(BIN)/proofrig report $$run $$compare; \
 	[ $$code -ne 0 ] || code=$$weak; exit $$code
@@ -63,7 +62,7 @@ test: setup firmware lint
 	$(BIN)/python -m pytest tests/qualification
 
 qualify: setup firmware
-	$(BIN)/python -m pytest tests/qualification --every-testcase $(TOGETHER)
+	$(BIN)/python -m pytest tests/qualification --every-testcase $(QUALIFICATION)
 
 schema: $(VENV)/.done
 	$(BIN)/proofrig rig schema --write rigs/schema

@@ -6,10 +6,6 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make qualify` runs every testcase for each weakness; `make test` the declared and the quick ones."""
-    parser.addoption(
-        "--every-testcase", action="store_true", help="qualification with every testcase, not only quick ones"
-    )
-    parser.addoption(
-        "--together", action="store_true", help="qualification: weaknesses whose testcases are apart share a trial"
-    )
+    """`make test` runs the declared testcases of the weaknesses, `make qualify` every one."""
+    parser.addoption("--every-testcase", action="store_true", help="qualification with every testcase")
+    parser.addoption("--alone", action="store_true", help="qualification: each weakness in a trial of its own")

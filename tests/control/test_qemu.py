@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import signal
 import socket
@@ -230,6 +231,33 @@ def test_a_break_reaches_the_kernel_of_a_weak_device_only(device: Device) -> Non
             console.send(b"b")
             event = control.wait_event(EventKind.RESET, timeout=5 if comes else 1, after=before)
             assert (event is not None and not event.asked) is comes
+
+
+def test_after_a_reset_the_adapter_hears_what_the_pump_says(device: Device) -> None:
+    """QEMU's CAN controllers keep half of their state over a reset: `bench_fifo.c`."""
+    control = device()
+    control.restore()
+    before = _can_ids(control, frames=10)
+    with Console(control) as console:
+        control.reset()
+        console.expect(b"login: ", timeout=60)
+    assert before == _can_ids(control, frames=40) == {"100", "101", "102"}
+
+
+def _can_ids(control: QemuControl, *, frames: int) -> set[str]:
+    """Identifiers of the next frames on the bus, as the adapter tells them."""
+    said, deadline = b"", Deadline(20)
+    with socket.socket(socket.AF_UNIX) as adapter:
+        adapter.connect(control.chardev("can").removeprefix("unix:"))
+        for words, answer in ((b"< hi >", b"< hi >"), (b"< open can1 >", b"< ok >"), (b"< rawmode >", b"< frame ")):
+            adapter.sendall(words)
+            while answer not in said:
+                assert select.select([adapter], [], [], deadline.left())[0], f"no {answer!r} in {said!r}"
+                said += adapter.recv(4096)
+        while said.count(b"< frame ") < frames:
+            assert select.select([adapter], [], [], deadline.left())[0], f"too few frames: {said!r}"
+            said += adapter.recv(4096)
+    return set(re.findall(r"< frame (\w+) ", said.decode()))
 
 
 def _paused(control: QemuControl) -> QemuControl:

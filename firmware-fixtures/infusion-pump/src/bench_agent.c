@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "weaknesses.h"
 
 #define CONTROL_SOCKET "/run/vp1/bench.sock"
 #define SEED_MAX 64
@@ -78,7 +79,7 @@ static bool set_clock(const char *text)
 static void request(void *arg, char *line)
 {
     struct port *port = arg;
-    char answer[600] = "error", set[512];
+    char answer[WEAKNESSES_TEXT + 20] = "error", set[WEAKNESSES_TEXT];
     line[strcspn(line, "\r\n")] = '\0';
     if (strcmp(line, "ping") == 0) {
         strcpy(answer, "pong");

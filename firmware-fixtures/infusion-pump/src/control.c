@@ -15,7 +15,7 @@
 
 static void answer(int fd, const char *line)
 {
-    char text[512] = "error";
+    char text[WEAKNESSES_TEXT] = "error";
     if (strcmp(line, "weaknesses\n") == 0) {
         weaknesses_text(text, sizeof text - 1);
     } else if (strcmp(line, "session\n") == 0) {

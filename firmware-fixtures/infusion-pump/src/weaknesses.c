@@ -60,7 +60,7 @@ static bool active[WEAKNESS_COUNT];
 
 void weaknesses_load(const char *path)
 {
-    char text[1024], *rest = text, *name;
+    char text[WEAKNESSES_TEXT], *rest = text, *name;
     if (file_read("/proc/cmdline", text, sizeof text) > 0 && strstr(text, "vp1.bootdelay=") != NULL)
         active[WEAK_BOOTLOADER_PROMPT] = strstr(text, "vp1.bootdelay=-2") == NULL;
     if (file_read(path, text, sizeof text) <= 0)

@@ -52,6 +52,9 @@ enum weakness {
     WEAKNESS_COUNT
 };
 
+/* Room for the names of all, with commas. */
+#define WEAKNESSES_TEXT 2048
+
 /* Reads the comma-separated names in `path` and the kernel command line. Names not known here stay off. */
 void weaknesses_load(const char *path);
 bool weak(enum weakness which);
