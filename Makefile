@@ -38,7 +38,7 @@ firmware: packages $(VENV)/.done
 	$(BIN)/python $(FIXTURE)/build.py
 
 demo: setup firmware
-	$(BIN)/proofrig run $(RIG) -m "not long"
+	$(BIN)/proofrig run rigs/pump-qemu.yaml -m "not long" -n 2
 
 # The empty qualification.xml says "not tried" if the qualification is killed before it writes its own.
 nightly: setup firmware

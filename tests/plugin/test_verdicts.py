@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from impatient import impatient_rig
 from runs import RIG, ROOT, run
 
 from harness.journal import read_journal
@@ -99,7 +100,9 @@ def test_3(case): good(case)
 @case_of("T-4")
 def test_4(case): good(case)
 """
-    outcome = run(tmp_path, body, "-x", "--deselect", "test_some.py::test_4")
+    rig = impatient_rig(tmp_path)
+    rig.write_text(rig.read_text().replace(" firmware,", ""))
+    outcome = run(tmp_path, body, "-x", "--deselect", "test_some.py::test_4", rig=rig)
     assert outcome.verdicts == {"test_1": "FAIL", "test_2": "NOT RUN"}
     assert outcome.code == EXIT_FAIL
     left = outcome.journal.of("deselected")[0].data["testcases"]
