@@ -76,7 +76,7 @@ def test_the_crontab_has_five_fields_and_no_unescaped_percent() -> None:
 
 def test_the_demo_leaves_out_what_is_long() -> None:
     (recipe,) = re.findall(r"(?m)^demo:.*\n\t(.*)$", MAKEFILE)
-    assert recipe == '$(BIN)/proofrig run $(RIG) -m "not long"'
+    assert recipe == '$(BIN)/proofrig run rigs/pump-qemu.yaml -m "not long" -n 2'
 
 
 def test_two_nights_on_the_sham(tmp_path: Path) -> None:
