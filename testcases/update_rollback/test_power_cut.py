@@ -25,7 +25,7 @@ TAGS = [
     contributes("ANSM-2019/SAFE-FIRST", "ANSM-2019/CRIT-I", "FDA-VC/THREAT", "MDS2-2019/CSUP"),
 ]
 STAGES = ("receiving", "verifying", "writing", "first-start")
-MANY = {"receiving": 14, "verifying": 10, "writing": 16, "first-start": 10}
+MANY = {"receiving": 16, "verifying": 12, "writing": 14, "first-start": 8}
 """Points in each stage: 50 together."""
 
 

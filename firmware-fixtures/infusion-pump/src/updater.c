@@ -191,7 +191,12 @@ static void install(unsigned number, const char *name)
         answer("writing", version);
         if (weak(WEAK_ROLLBACK_RESTORES_OLD_USERS))
             keep_users();
-        if (!write_slot(bundle))
+        bool written = write_slot(bundle);
+        if (!written) { /* once more: what fails for a moment only is no reason to refuse, what is damaged stays so */
+            umount2("/run/rauc/bundle", MNT_DETACH);
+            written = write_slot(bundle);
+        }
+        if (!written)
             reason = "damaged";
     }
     unlink(bundle);
