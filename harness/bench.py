@@ -9,11 +9,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
 
+from harness.clean import show_text
 from harness.control.base import Capability, Control
 from harness.control.command import CommandControl, Commands
 from harness.control.holder import Holder
@@ -93,17 +95,13 @@ class Bench:
 
     def close(self) -> None:
         """Let go of everything; nothing of the run stays behind."""
-        self._stop_watches()
-        if self._wiring is not None:
-            for link, capture in self._wiring.close():
+        with ExitStack() as leaving:  # from the last to the first, whatever fails on the way
+            for each in (self._lock, self.stalls, self._holder, self._control):
+                if each is not None:
+                    leaving.callback(each.close)
+            self._stop_watches()
+            for link, capture in self._wiring.close() if self._wiring is not None else ():
                 self.journal.write("capture", link=link, **capture)
-        if self._control is not None:
-            self._control.close()
-        if self._holder is not None:
-            self._holder.close()
-        self.stalls.close()
-        if self._lock is not None:
-            self._lock.close()
 
     # What testcases use
 
@@ -295,11 +293,12 @@ class Bench:
                 "  → is the device powered and the link wired? try `proofrig rig check`"
             )
         observed = {field: str(value) for field, value in outcome.value.items()}
-        self.journal.write("identity", expected=expected, observed=observed, surface=device.identity)
+        shown_values = {field: show_text(value, limit=200) for field, value in observed.items()}
+        self.journal.write("identity", expected=expected, observed=shown_values, surface=device.identity)
         wrong = [field for field in ("model", "serial") if observed[field] != expected[field]]
         wrong += ["version"] if observed["version"] not in versions else []
         if wrong:
-            shown = ", ".join(f"{field} {observed[field]!r} instead of {expected[field]!r}" for field in wrong)
+            shown = ", ".join(f"{field} {shown_values[field]!r} instead of {expected[field]!r}" for field in wrong)
             raise WrongDevice(
                 f"another device answers: {shown}",
                 where=str(self.rig.path),

@@ -83,6 +83,9 @@ class CaptureFile:
         with self._lock:
             if self._file.closed:
                 return
+            if self._lost:  # the disk was full: what is left of it is for the journal
+                self._lost += 1
+                return
             try:
                 self._write(head + data + _CRC.pack(zlib.crc32(head + data)))
             except BenchFault:

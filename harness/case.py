@@ -288,8 +288,8 @@ class Case:
     # Recording
 
     def _on_operation(self, surface: str, operation: str, outcome: Outcome[object]) -> None:
-        sent = self.clean(show(outcome.sent, limit=600))
-        received = self.clean(show(outcome.received, limit=1200))
+        sent = self.clean(show(self._masker.mask_bytes(outcome.sent), limit=600))
+        received = self.clean(show(self._masker.mask_bytes(outcome.received), limit=1200))
         self.record(
             "operation",
             surface=surface,

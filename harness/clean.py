@@ -6,9 +6,11 @@ through here first: lone surrogates, control and ANSI sequences, bidi overrides 
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
+from urllib.parse import quote
 
 __all__ = ["Masker", "file_name", "show", "show_text"]
 
@@ -66,15 +68,22 @@ class Masker:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Mask `secret` too, from now on; what is shorter than four characters would mask half of any text."""
-        if len(secret) >= 4 and secret not in self._secrets:
-            self._secrets = sorted([*self._secrets, secret], key=len, reverse=True)
+        """Mask `secret`, from now on, as JSON and URLs write it too; under four characters it would mask any text."""
+        forms = {secret, json.dumps(secret)[1:-1], quote(secret, safe="", errors="replace")}
+        self._secrets += [form for form in forms if len(secret) >= 4 and form not in self._secrets]
+        self._secrets.sort(key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Return `text` with each secret masked at equal length."""
         for secret in self._secrets:
             text = text.replace(secret, "*" * len(secret))
         return text
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """Return `data` with each secret masked: before a cut, after which the begin of one would be none any more."""
+        for secret in self._secrets:
+            data = data.replace(secret.encode("utf-8", "surrogatepass"), b"*" * len(secret))
+        return data
 
     def lengths(self, text: str) -> list[int]:
         """Return the length of each secret that stands in `text`, so that every masking can be recorded."""

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import __version__
+from harness.clean import show_text
 from harness.errors import BenchFault, ProofrigError, UsageError
+from harness.record_file import remove_reserve
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_USAGE
 
 __all__ = ["main"]
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"proofrig: {error}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     except BenchFault as error:
-        print(f"proofrig: the bench: {error}", file=sys.stderr)  # noqa: T201
+        print(f"proofrig: the bench: {show_text(str(error))}", file=sys.stderr)  # noqa: T201
         return EXIT_INCONCLUSIVE
     except ProofrigError as error:
         print(f"proofrig: {error}", file=sys.stderr)  # noqa: T201
@@ -144,6 +146,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     if not (arguments.run / "journal.jsonl").is_file():
         raise UsageError(f"{arguments.run} holds no journal", hint="give the folder of a run, under reports/")
+    remove_reserve(arguments.run)  # a killed run leaves it
     finish_report(
         arguments.run,
         html=not arguments.no_html,

@@ -277,7 +277,9 @@ class RunPlugin(RunRecord):
         if isinstance(error, DiskFull):
             item.session.shouldstop = error.message
         row = judge(error)
-        reason = _reason(error)
+        case = item.stash.get(_CASE, None)
+        clean = case.clean if case is not None else show_text
+        reason = clean(_reason(error))
         if isinstance(error, ProofrigError | Undecided | ClaimBroken):
             report.longrepr = reason
         if row.pytest_outcome == "skipped":
@@ -290,8 +292,9 @@ class RunPlugin(RunRecord):
             "first": self.process().journal.first,
         }
         if isinstance(error, BenchFault):
-            self.process().journal.write("fault", testcase=item.nodeid, what=error.message, hint=error.hint or "")
-        case = item.stash.get(_CASE, None)
+            self.process().journal.write(
+                "fault", testcase=item.nodeid, what=clean(error.message), hint=error.hint or ""
+            )
         if case is not None:
             case.journal_end(row.verdict, reason)
         else:

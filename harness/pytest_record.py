@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import BenchFault, UsageError
 from harness.record_file import remove_reserve
 from harness.rig.loading import Rig
 from harness.run import Run, make_run_dir
@@ -53,10 +53,12 @@ class RunRecord:
     def process(self) -> Run:
         """Return the record of this process, begun with its first line."""
         if self.run is None:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            self.run = Run(
-                self.rig, run_dir=self.run_dir, worker=self.worker, settings=list(self.config.invocation_params.args)
-            )
+            settings = list(self.config.invocation_params.args)
+            try:
+                self.run_dir.mkdir(parents=True, exist_ok=True)
+                self.run = Run(self.rig, run_dir=self.run_dir, worker=self.worker, settings=settings)
+            except (OSError, BenchFault) as error:
+                raise pytest.UsageError(f"the run cannot be recorded: {error}") from error
         return self.run
 
     @pytest.hookimpl(tryfirst=True)

@@ -73,7 +73,7 @@ def check_rig(path: Path) -> int:
         table.add_row(finding.link, finding.address, alive, show_text(how))
     console.print(table)
     if problem is not None:
-        console.print(f"identity: {problem}", markup=False, highlight=False)
+        console.print(f"identity: {show_text(str(problem))}", markup=False, highlight=False)
         return EXIT_INCONCLUSIVE
     console.print(f"identity: {rig.device.model} {rig.file.item.serial} {rig.device.version}, as the rig file says")
     return 0 if all(finding.alive for finding in findings) else EXIT_INCONCLUSIVE

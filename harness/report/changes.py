@@ -195,7 +195,7 @@ def side_of(summary: Any, *, where: str) -> Side:
             ),
             circumstances=dict(_circumstances(summary)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UsageError(f"is no summary of a run: {line(repr(error))}", where=where) from error
 
 

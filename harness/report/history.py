@@ -58,7 +58,7 @@ def parse(text: bytes) -> tuple[list[Point], int]:
             continue
         try:
             points.append(_point(json.loads(each.decode("utf-8"), parse_constant=_refuse)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
             damaged += 1
     return points, damaged
 

@@ -73,8 +73,20 @@ def finish_report(
         UsageError: the folder holds no run.
     """
     run = read_run(run_dir)
-    registry = load_registry()
     made: list[tuple[str, str]] = [("run folder", str(run_dir))]
+    changed: list[str] = []
+    try:
+        changed = _make(run, run_dir, html=html, history=history, against=against, made=made)
+    finally:  # what the run came to is said even where no report can be written
+        for each in (*_lines(run, made), *changed):
+            write(each)
+
+
+def _make(
+    run: RunRecord, run_dir: Path, *, html: bool, history: Path | None, against: str | None, made: list[tuple[str, str]]
+) -> list[str]:
+    """Make the reports, each named in `made` as soon as it is there; return the lines that say what changed."""
+    registry = load_registry()
     results = run_dir / "allure-results"
     if results.is_dir() or html:
         complete_results(run, results, registry)
@@ -91,10 +103,7 @@ def finish_report(
     if against:
         where, changed = _changes(run_dir, summary, against)
         made.append(("changes", where))
-    for each in _lines(run, made):
-        write(each)
-    for each in changed:
-        write(each)
+    return changed
 
 
 def _allure(run: RunRecord, results: Path, registry: Registry, history: Path | None) -> Iterator[tuple[str, str]]:

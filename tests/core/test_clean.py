@@ -62,3 +62,10 @@ def test_a_secret_that_comes_up_later_is_masked_from_then_on() -> None:
     masker.add("abc")
     assert masker.mask("token-of-ann token abc") == "************ ***** abc"
     assert masker.lengths("token-of-ann") == [12, 5]
+
+
+def test_a_secret_is_masked_before_a_cut_and_as_json_and_urls_write_it() -> None:
+    masker = Masker(['To"ken/ä-1234567'])
+    cut = show(masker.mask_bytes('x To"ken/ä-1234567 y'.encode()), limit=8)
+    assert "To" not in cut
+    assert "1234567" not in masker.mask('{"token": "To\\"ken/\\u00e4-1234567"} To%22ken%2F%C3%A4-1234567')
