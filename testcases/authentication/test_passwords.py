@@ -90,6 +90,8 @@ def test_old_password(case: Case, claim_id: str, surface: str) -> None:
     case.bench.wiring.hide(new)
     session = case.value(door.try_log_in(who.user, who.password), f"log-in of {who.user}")
     for old, title in (("", "none"), (new, "the new one"), (who.password.swapcase(), "another case")):
+        if old == who.password:
+            continue  # one that has no letters
         case.expect_refused(f"old password: {title}", session.do("own-password", old=old, new=new), claim=claim_id)
         case.twin("the right one in between", visit(door, who.user, who.password))
     case.expect_refused("the new password", visit(door, who.user, new), claim=claim_id)

@@ -159,7 +159,8 @@ def after_restore(case: Case, claim_id: str, door: HttpSurface) -> None:
             expect_over(case, claim_id, title, door, door.read_in(session, "uptime"))
     for session in sessions:
         session.log_out()
-        case.twin(f"a new log-in of {session.account}", door.read("uptime"))
+        with door.session(session.account) as opened:
+            case.twin(f"a new log-in of {session.account}", opened)
 
 
 @testcase(

@@ -26,10 +26,14 @@ KINDS = {
     "cut": (backup_tamper.cut, ()),
     "swapped": (backup_tamper.swapped, ()),
     "family": (backup_tamper.foreign, ("family", "format")),
-    "version": (backup_tamper.other_versions, ("version",)),
-    "format": (backup_tamper.other_formats, ("format", "version")),
+    "version": (backup_tamper.other_versions, ("version", "damaged")),
+    "format": (backup_tamper.other_formats, ("format", "version", "damaged")),
 }
-"""How it is altered → what makes such backups, and why they must be refused where the claim tells reasons apart."""
+"""How it is altered → what makes such backups, and why they must be refused where the claim tells reasons apart.
+
+A device may check that a backup is authentic first: it finds another version damaged. Of another family it has to say
+so, or nobody would know that it looks.
+"""
 EFFECTS = [Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA]
 
 

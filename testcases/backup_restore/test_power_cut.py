@@ -111,6 +111,8 @@ def cut(case: Case, restoring: Restoring, blob: bytes, *, after: float) -> None:
     connection = restoring.door.connect()
     if isinstance(connection, NoAnswer):
         raise Undecided(f"no connection for the restore: {connection.reason}")
+    # The watches do not outlive the cut; judged now, so that its moment waits for nothing.
+    case.judge_watches()
     started = time.monotonic()
     sent = connection.upload(request, timeout=10)
     case.check("the request is out", held=sent == len(blob) or None, expected=len(blob), observed=sent)

@@ -148,9 +148,11 @@ def test_passphrase(case: Case, claim_id: str, surface: str) -> None:
             "its last character missing": right[:-1],
             "one more character": f"{right}x",
             "in capitals": right.upper(),
-            "a space behind it": f"{right} x",
+            "a space and one more character": f"{right} x",
         }
         for title, passphrase in wrong.items():
+            if passphrase == right:
+                continue  # one that is in capitals
             with case.step(title):
                 outcome = restoring.restore(good, passphrase=passphrase)
                 restoring.expect_refused(title, outcome, before=present)
@@ -229,11 +231,16 @@ def test_records(case: Case, claim_id: str, surface: str) -> None:
                     case.twin("the backup as it was made", outcome)
                 else:
                     case.expect_refused("a damaged backup", outcome, claim=claim_id)
-                leaves = {"user": re.escape(restoring.account)} | restoring.claim.records.get(what, {})
+                fields = {name for entry in seen for name in entry}
+                who = {"user": re.escape(restoring.account)} if "user" in fields else {}
+                claimed = restoring.claim.records.get(what, {})
+                leaves = who | claimed
                 new = [entry for entry in records(case, surface) if entry["number"] not in {e["number"] for e in seen}]
                 fits = [e for e in new if all(re.fullmatch(p, e.get(name, "")) for name, p in leaves.items())]
+                # Where the claim says nothing of the record, or names what no record has, any would do or none.
+                comparable = bool(claimed) and leaves.keys() <= fields
                 case.check(
-                    f"the {what} restore is in the log", held=bool(fits),
+                    f"the {what} restore is in the log", held=bool(fits) if comparable else None,
                     expected=", ".join(f"{name}={pattern}" for name, pattern in leaves.items()),
                     observed=fits[0] if fits else new, claim=claim_id,
                 )  # fmt: skip

@@ -48,6 +48,8 @@ def test_denied(case: Case, claim_id: str, surface: str) -> None:
                 case.expect_denied(f"{declared.role}", door, outcome, claim=claim_id)
                 continue
             for wrong in ("", right.lower(), right[:-1], f"{right}0", right.replace(right[-3:], "999")):
+                if wrong == right:
+                    continue  # one that has no letters, or ends in 999
                 outcome = session.do("factory-reset", confirm=wrong)
                 case.expect_refused(f"{declared.role} with {wrong!r}", outcome, claim=claim_id)
     for action, rows in before.items():
@@ -162,7 +164,11 @@ def change_settings(case: Case, door: HttpSurface) -> None:
 
 
 def shown_keys(case: Case, claim: EndOfLifeClaim, surface: str) -> dict[str, str]:
-    """Return what each claimed link shows of its key: a certificate's fingerprint, what is known of a host key."""
+    """Return what each claimed link shows of its key: a certificate's fingerprint, what is known of a host key.
+
+    Raises:
+        Undecided: a key is not shown, or nothing here reads the key of such a link.
+    """
     links = case.bench.rig.file.links
     seen = {}
     for link in claim.keys:
@@ -172,6 +178,8 @@ def shown_keys(case: Case, claim: EndOfLifeClaim, surface: str) -> dict[str, str
             seen[link] = "as delivered" if isinstance(outcome, Accepted) else _other(outcome)
         elif case.bench.http(surface).spec.link == link:
             seen[link] = case.value(case.bench.http(surface).certificate(), f"the certificate of {link}")
+        else:
+            raise Undecided(f"the key of {link} cannot be read: it is neither SSH nor the link of {surface}")
     return seen
 
 

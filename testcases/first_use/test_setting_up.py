@@ -71,6 +71,8 @@ def once_only(case: Case, claim_id: str, door: HttpSurface, claim: FirstUseClaim
 def test_first_use(case: Case, claim_id: str, surface: str) -> None:
     claim = case.bench.rig.device.claims_of(FirstUseClaim)[claim_id]
     case.attack(surface, "first use by somebody who has no code")
+    console = console_of(case, claim)
+    mark = console.mark() if console else 0
     into_first_use(case, surface)
     door = case.bench.http(surface)
     with case.step("Nobody gets in"):
@@ -79,7 +81,7 @@ def test_first_use(case: Case, claim_id: str, surface: str) -> None:
             if action in door.actions:
                 case.expect_refused(f"{action} without log-in", door.do(action), claim=claim_id)
     with case.step("The banner"):
-        shown = banner(case, claim)
+        shown = banner(case, claim, since=mark)
         case.check("the banner", held=shown or None if not claim.banner else shown, expected=claim.banner,
                    observed=shown, claim=claim_id)  # fmt: skip
     with case.step("A password that breaks the rule"):
@@ -154,14 +156,23 @@ def knock(door: LogInSurface, user: str, password: str) -> Outcome[object]:
     return leave(door.try_log_in(user, password))
 
 
-def banner(case: Case, claim: FirstUseClaim) -> bool:
-    """Whether the console says that the device is in first use."""
+def console_of(case: Case, claim: FirstUseClaim) -> StreamLink | None:
+    """The line of the claim's console, None where it names none."""
     if not claim.console:
-        return False
+        return None
     stream = case.bench.wiring.open_stream(claim.console)
     if not isinstance(stream, StreamLink):
         raise Undecided("no console")
-    return re.search(claim.banner.encode(), stream.read_since(0)) is not None
+    return stream
+
+
+def banner(case: Case, claim: FirstUseClaim, *, since: int) -> bool:
+    """Whether the console says that the device is in first use; it may do so after the surface answers."""
+    console = console_of(case, claim)
+    if console is None:
+        return False
+    wanted = re.compile(claim.banner.encode())
+    return console.expect(wanted, since=since, timeout=case.bench.wiring.answer_within) is not None
 
 
 def code_of(case: Case) -> str:

@@ -72,6 +72,9 @@ def test_patch(case: Case, claim_id: str) -> None:
         )  # fmt: skip
     with case.step("Open ports before"):
         before = open_ports(case)
+        claims = list(case.bench.rig.device.claims_of(PortsClaim))
+        case.check("ports are claimed and seen", held=(bool(before) and list(before) == claims) or None,
+                   expected=claims or "a claim", observed=before)  # fmt: skip
     update_whole(case, updating, min(patches, key=numbers), way=updating.claim.ways[0])
     updating.close()
     with case.step("Open ports after"):

@@ -137,7 +137,9 @@ class Cutting:
     def expect_whole(self, when: str) -> None:
         """The update is over, a known version runs for good, and nothing that must be kept is lost."""
         updating = self.updating
-        ended = updating.await_state({"idle", "failed", "refused", "ready"}, within=self.limit)
+        # A trial may go on after the start, and end in a roll-back.
+        within = sum(updating.within.get(stage, 0) for stage in ("restart", "trying", "rollback"))
+        ended = updating.await_state({"idle", "failed", "refused", "ready"}, within=within)
         self.case.check(
             f"no update hangs {when}", held=ended is not None, expected="idle, failed, refused or ready",
             observed=ended or "busy", claim=updating.id,
