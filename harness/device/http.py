@@ -86,7 +86,12 @@ class HttpSession(Session):
 
     def over(self, *, within: float) -> bool:
         """Read the uptime and say whether it was refused because nobody is logged in."""
-        action = self.surface.fields["uptime"].action
+        codec = self.surface.fields.get("uptime")
+        if codec is None:
+            raise UsageError(
+                f"surface {self.surface.name} declares no field 'uptime'", hint="add it to the device file"
+            )
+        action = codec.action
         outcome = self.send(self.request(action), action=action, within=within)
         return isinstance(outcome, HttpRefused) and outcome.kind == "over"
 

@@ -5,13 +5,14 @@ It knows the device file's templates and patterns; it opens no connection and ke
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
 from harness.device.answer import Answer
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, parse, rows
+from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, octets_of, parse, rows
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.device.surface import Wiring
 from harness.links.http import HttpConnection, HttpRequest, HttpResponse, HttpSilence
@@ -24,6 +25,8 @@ LOG_IN_EXTRA = 2.0
 """Seconds a log-in may take longer than other requests: hashing a password takes its time on purpose."""
 UPLOAD_RATE = 100_000
 """Bytes a second an upload has to reach at least, on the slowest device."""
+_TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+"""What is carried in the head of every later request: no blanks, no line ends, no megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,10 @@ class HttpExchange:
         match said:
             case ["accepted"]:
                 token = self._token(got.value)
-                if token:
+                if token and _TOKEN.fullmatch(token):
                     return Accepted(token, sent=got.sent, received=got.received)
-                return Unintelligible("no token", sent=got.sent, received=got.received)
+                reason = "a token that is none" if token else "no token"
+                return Unintelligible(reason, sent=got.sent, received=got.received)
             case [("refused" | "locked" | "full") as why]:
                 return HttpRefused(why, got.value.status, sent=got.sent, received=got.received)
         return Unintelligible("log-in neither accepted nor refused", sent=got.sent, received=got.received)
@@ -81,10 +85,7 @@ class HttpExchange:
         return HttpRequest(
             method=spec.method.encode(),
             target=fill_path(spec.path, values),
-            headers=tuple(
-                (name.encode(), str(fill(value, values)).encode("utf-8", errors="surrogateescape"))
-                for name, value in headers.items()
-            ),
+            headers=tuple((name.encode(), octets_of(str(fill(value, values)))) for name, value in headers.items()),
             body=body,
         )
 
@@ -132,7 +133,10 @@ class HttpExchange:
         table = rows(value, spec.rows, spec.columns) if spec is not None and spec.columns else ()
         if table is None:
             return Unintelligible("the answer lacks the declared rows", sent=got.sent, received=got.received)
-        answer = Answer(lines=flat(value) if is_json else (), text=body, rows=table)
+        lines = flat(value) if is_json else ()
+        if lines is None:
+            return Unintelligible("names without end", sent=got.sent, received=got.received)
+        answer = Answer(lines=lines, text=body, rows=table)
         return Accepted(answer, sent=got.sent, received=got.received)
 
     def _token(self, response: HttpResponse) -> str | None:
@@ -151,7 +155,7 @@ class HttpExchange:
 
     def shown(self, request: HttpRequest) -> bytes:
         """Return a request for the record."""
-        return request.shown(self._wiring.http(self._spec.link).host)
+        return request.shown(self._wiring.http(self._spec.link).authority)
 
     def upload_time(self, request: HttpRequest) -> float:
         """Return how many seconds sending a request may take."""

@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 from harness.rig.http_surface import HttpPattern, Scalar
 
-__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "matches", "parse", "rows"]
+__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "matches", "octets_of", "parse", "rows"]
+
+LONGEST_NAMES = 8_000_000
+"""Characters in all names `flat` makes; a long name above many values would fill the memory."""
 
 _HOLE = re.compile(r"\{(\w+)\}")
 _NOTHING = object()
@@ -33,9 +36,17 @@ def fill(template: Any, values: Mapping[str, Scalar]) -> Any:
 def fill_path(template: str, values: Mapping[str, Scalar]) -> bytes:
     """Return a path with its `{NAME}` filled in, percent-encoded so that an argument stays one part of it."""
     return _HOLE.sub(
-        lambda hole: quote(str(values[hole[1]]), safe="", errors="surrogateescape") if hole[1] in values else hole[0],
+        lambda hole: quote(octets_of(str(values[hole[1]])), safe="") if hole[1] in values else hole[0],
         template,
     ).encode("utf-8", errors="surrogateescape")
+
+
+def octets_of(text: str) -> bytes:
+    """Return a text in UTF-8, whatever lone surrogates are in it: those for bytes become the bytes again."""
+    try:
+        return text.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", errors="surrogatepass")
 
 
 def encoded(body: Any) -> bytes:
@@ -54,15 +65,23 @@ def parse(body: bytes) -> Any:
         return None
 
 
-def flat(value: Any) -> tuple[tuple[str, str], ...]:
+def flat(value: Any) -> tuple[tuple[str, str], ...] | None:
     """Return the scalars of parsed JSON in order, each with the names that lead to it, joined by slashes.
 
     The elements of a list have the list's name; its length is there under the name with `/#`.
+    `None` when the names would be longer than `LONGEST_NAMES` in all.
     """
+    room = LONGEST_NAMES
     found: list[tuple[str, str]] = []
     left: list[tuple[str, Any]] = [("", value)]
     while left:
         name, item = left.pop()
+        if isinstance(item, dict):
+            room -= sum(len(name) + len(key) for key in item)
+        elif isinstance(item, list):
+            room -= len(name)
+        if room < 0:
+            return None
         if isinstance(item, dict):
             left += [(f"{name}/{key}" if name else key, inner) for key, inner in reversed(item.items())]
         elif isinstance(item, list):

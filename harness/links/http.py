@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
 import h11
 
-from harness.capture import Direction, Tap
+from harness.capture import Tap
+from harness.errors import UsageError
 from harness.links.base import Deadline, LinkStalled, PeerClosed
+from harness.links.bulk_tap import BulkTap
 from harness.links.dialer import Dialer
 from harness.links.network import open_tcp
 from harness.links.stream import StreamLink
@@ -117,7 +117,7 @@ class HttpGarbage:
 class HttpConnection:
     """One connection. `exchange` asks and waits; `send`, `upload` and `receive` do it in parts."""
 
-    def __init__(self, stream: StreamLink, tap: _BulkTap, *, host: str) -> None:
+    def __init__(self, stream: StreamLink, tap: BulkTap, *, host: str) -> None:
         self._stream = stream
         self._tap = tap
         self._host = host
@@ -219,6 +219,7 @@ class HttpConnection:
         answer: h11.Response | None = None
         body = bytearray()
         raw = bytearray()
+        most = 2 * max_body + 10 * MAX_HEAD  # chunks of a byte each, with a long extension, are no end of bytes
         interim = 0
         while True:
             try:
@@ -226,6 +227,10 @@ class HttpConnection:
             except h11.RemoteProtocolError as error:
                 return self._nothing(f"not HTTP: {error}", bytes(raw))
             if event is h11.NEED_DATA:
+                if raw and end.passed:
+                    return self._nothing("the answer is not whole in time", bytes(raw))
+                if len(raw) > most:
+                    return self._nothing(f"more than {most} bytes for a body of {len(body)}", bytes(raw))
                 piece = self._next(min(quiet.remaining, end.remaining))
                 if piece is None:
                     return self._nothing("silence" if not raw else "the answer is not whole in time", bytes(raw))
@@ -305,9 +310,19 @@ class HttpLink:
         self._channels = count(1)
         self._open: list[HttpConnection] = []
 
+    @property
+    def authority(self) -> str:
+        """What `Host` says: host, and port where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (80 if self.trust is None else 443) else f"{host}:{self.port}"
+
     def connect(self, *, any_certificate: bool = False) -> HttpConnection | HttpSilence | TlsIdentityMismatch:
-        """Open a connection. `any_certificate` only to look at what is shown: nothing secret may be sent then."""
-        tap = _BulkTap(self._tap, channel=next(self._channels))
+        """Open a connection. `any_certificate` only to look at what is shown: nothing secret may be sent then.
+
+        Raises:
+            UsageError: the file of authorities cannot be used.
+        """
+        tap = BulkTap(self._tap, channel=next(self._channels))
         try:
             stream = self._stream(tap, any_certificate=any_certificate)
         except OSError as error:
@@ -316,7 +331,7 @@ class HttpLink:
             return stream
         if isinstance(stream, TlsFailed):
             return HttpSilence(f"no TLS: {stream.reason}")
-        connection = HttpConnection(stream, tap, host=f"[{self.host}]" if ":" in self.host else self.host)
+        connection = HttpConnection(stream, tap, host=self.authority)
         self._open = [other for other in self._open if other.stream.lost is None] + [connection]
         return connection
 
@@ -329,6 +344,11 @@ class HttpLink:
     def _stream(self, tap: Tap, *, any_certificate: bool) -> StreamLink | TlsFailed | TlsIdentityMismatch:
         if self.trust is None:
             return open_tcp(self._dialer, self.host, self.port, name=self.name, tap=tap, timeout=self._timeout)
+        context = None
+        if any_certificate:
+            context = _unverified()
+        elif self.trust.ca_file and not self.trust.fingerprint:
+            context = _verified(self.trust.ca_file)
         return open_tls(
             self._dialer,
             self.host,
@@ -337,41 +357,9 @@ class HttpLink:
             tap=tap,
             timeout=self._timeout,
             pinned=None if any_certificate else self.trust.fingerprint,
-            ca_file=None if any_certificate else self.trust.ca_file,
             server_name=self.trust.server_name,
-            context=_unverified() if any_certificate else None,
+            context=context,
         )
-
-
-class _BulkTap:
-    """A tap that records on a channel of its own, and a bulky body by length and hash."""
-
-    def __init__(self, tap: Tap, *, channel: int) -> None:
-        self._tap = tap
-        self._number = channel
-        self._bulky = False
-        self._count = 0
-
-    def record(self, direction: Direction, data: bytes, *, channel: int = 0) -> None:
-        """Record `data`, unless it is part of a bulky body."""
-        if self._bulky and direction is Direction.TO_DEVICE:
-            self._count += len(data)
-        else:
-            self._tap.record(direction, data, channel=self._number)
-
-    @contextmanager
-    def bulk(self, instead: bytes) -> Iterator[None]:
-        """Record `instead` of what is sent in a block, and how much that was; empty records it as it is."""
-        if not instead:
-            yield
-            return
-        self._tap.record(Direction.TO_DEVICE, instead, channel=self._number)
-        self._bulky, self._count = True, 0
-        try:
-            yield
-        finally:
-            self._bulky = False
-            self._tap.record(Direction.TO_DEVICE, f"[{self._count} bytes sent]".encode(), channel=self._number)
 
 
 def _unverified() -> ssl.SSLContext:
@@ -379,6 +367,17 @@ def _unverified() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _verified(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # a missing file, or one without certificates
+        raise UsageError(
+            f"the file of authorities cannot be used: {error.strerror or error}",
+            where=ca_file,
+            hint="see ca_file of the link in the rig file",
+        ) from error
 
 
 def _summary(body: bytes) -> bytes:

@@ -141,6 +141,8 @@ class Toy(BaseHTTPRequestHandler):
             self.reply(429, {"error": "too many sessions"})
         elif said["user"] == "tokenless":
             self.reply(200, {})
+        elif said["user"] == "hostile":
+            self.reply(200, {"token": said["password"]}, Set_Cookie='sid="abcdefgh\\015\\012X: 1"')
         elif said["user"] in right and right[said["user"]] == said["password"]:
             token = f"token-of-{said['user']}-{len(self.server.tokens)}"
             self.server.tokens[token] = said["user"]
@@ -234,6 +236,11 @@ def test_a_log_in_that_is_refused_says_why(api: HttpSurface, user, password, rea
 
 def test_a_log_in_without_a_token_is_none(api: HttpSurface):
     assert isinstance(api.try_log_in("tokenless", "x"), Unintelligible)
+
+
+@pytest.mark.parametrize("token", ["short", "abcdefgh\r\nX: 1", "abcdefgh\ud800", "x" * 5000, "with a blank"])
+def test_a_token_that_is_none_is_not_sent_again(api: HttpSurface, token):
+    assert isinstance(api.try_log_in("hostile", token), Unintelligible)
 
 
 def test_strange_passwords_travel_whole(api: HttpSurface, toy: ToyServer):

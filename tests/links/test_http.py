@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.capture import NullTap
+from harness.errors import UsageError
 from harness.links.dialer import HostDialer
 from harness.links.http import (
     MAX_HEAD,
@@ -137,7 +138,8 @@ def test_a_pinned_server_is_asked_and_the_clear_text_recorded(tls_port, fingerpr
         assert (answer.status, answer.body, answer.raw) == (200, b"ok", OK)
         assert connection.reusable
     link.close()
-    assert recording.sent().startswith(b"GET /secret?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-One: 1\r\n\r\n")
+    said = b"GET /secret?x=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nX-One: 1\r\n\r\n" % tls_port
+    assert recording.sent().startswith(said)
     assert recording.received() == OK * 2
 
 
@@ -169,7 +171,48 @@ def test_nobody_there_is_silence(recording):
     assert "no connection" in refused.reason
 
 
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_file_of_authorities_that_will_not_do_is_named(tmp_path, recording, content):
+    path = tmp_path / "ca.pem"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match="authorities") as caught:
+        tls_link(9, recording, Trust(ca_file=str(path))).connect()
+    assert caught.value.where == str(path)
+
+
+def test_host_names_the_port_that_is_not_the_schemes_own(recording):
+    assert tls_link(443, recording, Trust()).authority == "127.0.0.1"
+    assert tls_link(8443, recording, Trust()).authority == "127.0.0.1:8443"
+
+
 # Hostile answers
+
+
+def test_chunks_with_long_extensions_end(serve: Serve):
+    chunk = b"1;" + b"x" * 30_000 + b"\r\na\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 100
+    with plain(serve(answering(answer))) as connection:
+        got = connection.exchange(GET, timeout=5, max_body=1000)
+    assert isinstance(got, HttpGarbage)
+    assert got.reason.startswith("more than")
+    assert len(got.received) < 2 * 1000 + 11 * MAX_HEAD
+
+
+def test_an_answer_that_never_pauses_ends(serve: Serve):
+    def handle(peer: socket.socket) -> None:
+        head_of(peer)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                peer.sendall(b"1\r\na\r\n")
+
+    with plain(serve(handle)) as connection:
+        start = time.monotonic()
+        got = connection.exchange(GET, timeout=0.1)
+    assert isinstance(got, HttpGarbage)
+    assert "not whole in time" in got.reason
+    assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize(
@@ -251,11 +294,12 @@ def test_a_redirect_is_an_answer(serve: Serve):
         peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
         asked.append(head_of(peer))
 
-    with plain(serve(handle)) as connection:
+    port = serve(handle)
+    with plain(port) as connection:
         got = connection.exchange(GET, timeout=2)
         assert isinstance(got, HttpResponse)
         assert (got.status, got.header("LOCATION")) == (302, "/elsewhere")
-    assert [one for one in asked if one] == [b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"]
+    assert [one for one in asked if one] == [b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port]
 
 
 def test_the_answer_to_head_has_no_body(serve: Serve):
