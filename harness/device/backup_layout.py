@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.device.http_values import parse
 from harness.rig.claims import BackupClaim, BackupPart
@@ -41,16 +41,20 @@ def header(claim: BackupClaim, blob: bytes) -> dict[str, object] | None:
 def with_header(claim: BackupClaim, blob: bytes, **values: str) -> bytes | None:
     """Return a backup whose header says other `values` (`family`, `version`, `serial`), with the length put right.
 
-    Nothing else is changed: what vouches for the header no longer does. `None` when there is no such header.
+    Nothing else is changed: what vouches for the header no longer does. `None` when there is no such header, it lacks
+    such a value in the claim, or it has become too long.
     """
     parts, old = split(claim.layout, blob), header(claim, blob)
-    if parts is None or old is None:
+    names: Mapping[str, str] = {str(what): name for what, name in claim.header_values.items()}
+    if parts is None or old is None or not values.keys() <= names.keys():
         return None
-    new = json.dumps(old | {claim.header_values[name]: value for name, value in values.items()}).encode()  # type: ignore[index]
+    new = json.dumps(old | {names[what]: value for what, value in values.items()}).encode()
     where = parts[claim.header]
     changed = bytearray(blob[: where.start] + new + blob[where.stop :])
     size_in = next(part.size_in for part in claim.layout if part.name == claim.header)
     if size_in:
         length = parts[size_in]
+        if len(new) >= 256 ** len(length):
+            return None
         changed[length.start : length.stop] = len(new).to_bytes(len(length))
     return bytes(changed)

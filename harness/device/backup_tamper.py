@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 from harness.device.backup_layout import header, split, with_header
 from harness.rig.claims import BackupClaim, BackupPart
 
 __all__ = ["changed", "cut", "foreign", "other_formats", "other_versions", "records", "swapped"]
+
+_LONGEST_VERSION = 64
+_MOST_NUMBERS = 4
+"""A version comes from the device: what is longer, or has more numbers, is not taken for one."""
 
 
 def changed(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
@@ -29,7 +34,8 @@ def cut(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
     yield "one more byte at the beginning", b"\0" + blob
     yield "twice in a row", blob + blob
     for name, where in list((split(claim.layout, blob) or {}).items())[:-1]:
-        yield f"ends behind {name}", blob[: where.stop]
+        if where.stop < len(blob):
+            yield f"ends behind {name}", blob[: where.stop]
 
 
 def swapped(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
@@ -38,12 +44,13 @@ def swapped(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
     if parts is None:
         return
     found = [(names[-1], blob[parts[names[0]].start : parts[names[-1]].stop]) for names in records(claim.layout)]
+    made: list[tuple[str, bytes]] = []
     for (one, first), (other, second) in itertools.pairwise(found):
         both = first + second
-        yield f"{one} and {other} swapped", blob.replace(both, second + first, 1)
-        yield f"{other} in the place of {one} too", blob.replace(both, second + second, 1)
-    for name, record in found:
-        yield f"without {name}", blob.replace(record, b"", 1)
+        made.append((f"{one} and {other} swapped", blob.replace(both, second + first, 1)))
+        made.append((f"{other} in the place of {one} too", blob.replace(both, second + second, 1)))
+    made += [(f"without {name}", blob.replace(record, b"", 1)) for name, record in found]
+    yield from ((title, altered) for title, altered in made if altered != blob)  # records may be alike, or empty
 
 
 def foreign(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
@@ -64,9 +71,11 @@ def foreign(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
 def other_versions(claim: BackupClaim, blob: bytes) -> Iterator[tuple[str, bytes]]:
     """Have the header name newer versions of the software, and the format another one."""
     old = str((header(claim, blob) or {}).get(claim.header_values.get("version", ""), ""))
-    numbers = old.split(".")
+    numbers = old.split(".") if len(old) <= _LONGEST_VERSION else []
+    if len(numbers) > _MOST_NUMBERS:
+        return
     for place, number in enumerate(numbers):
-        if number.isdigit():
+        if re.fullmatch("[0-9]{1,9}", number):
             newer = [*numbers[:place], str(int(number) + 1), *numbers[place + 1 :]]
             made = with_header(claim, blob, version=".".join(newer))
             if made is not None:

@@ -21,13 +21,16 @@ __all__ = ["Trace", "canary", "credential_texts", "credentials", "forms", "trace
 
 CREDENTIALS: Mapping[str, re.Pattern[bytes]] = {
     "private key": re.compile(
-        rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z0-9-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{40}"
+        rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z0-9-]+: [^\n]*\n|\r?\n){0,8}[A-Za-z0-9+/=]{40}"
     ),
     "password hash": re.compile(
         rb"\$(?:1|2[abxy]|5|6|7|y|gy|sha1|scrypt|pbkdf2[a-z0-9-]*|argon2(?:i|d|id))\$[A-Za-z0-9./$=,+-]{0,64}[A-Za-z0-9./+]{22}"
     ),
 }
-"""Credentials as they are written everywhere: PEM, and the hashes of crypt(5) and PHC."""
+"""Credentials as they are written everywhere: PEM, and the hashes of crypt(5) and PHC.
+
+The lines of a header are bounded: each could be where a key begins, and the time would be quadratic.
+"""
 
 _CHINESE = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高梁郑谢唐许韩邓冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.device import backup_tamper
-from harness.device.backup_layout import header, split
+from harness.device.backup_layout import header, split, with_header
 from harness.rig.claims import BackupClaim
 from harness.rig.loading import load_device
 
@@ -79,3 +79,18 @@ def test_headers_say_something_else_and_nothing_more(claim: BackupClaim, blob: b
 def test_what_is_no_backup_gives_nothing(claim: BackupClaim) -> None:
     for kind in (backup_tamper.changed, backup_tamper.swapped, backup_tamper.foreign, backup_tamper.other_versions):
         assert list(kind(claim, b"not a backup at all")) == []
+
+
+@pytest.mark.parametrize("version", ["1.2.3.4.5", "9" * 5000, "\u0661.\u0662", "1" * 10, ""])
+def test_a_version_that_is_none_is_left_alone(claim: BackupClaim, blob: bytes, version: str) -> None:
+    said = with_header(claim, blob, version=version)
+    assert said is not None
+    assert list(backup_tamper.other_versions(claim, said)) == []
+
+
+def test_records_that_are_alike_are_not_swapped(claim: BackupClaim) -> None:
+    record = bytes([1]) + (3).to_bytes(4) + b"abc"
+    same = b"VP1BKP\0\1" + (2).to_bytes(2) + b"{}" + b"s" * 16 + record * 4 + b"m" * 32
+    made = [other for _, other in backup_tamper.swapped(claim, same)]
+    assert made
+    assert same not in made

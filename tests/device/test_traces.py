@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.parse
 
 import pytest
@@ -82,3 +83,11 @@ def test_two_read_outs_differ_in_what_use_has_brought() -> None:
     assert [
         trace.at for text, trace in credential_texts(own + b" " + new + b" " + new).items() if text not in brought
     ] == [len(own) + 1]
+
+
+@pytest.mark.parametrize("line", [b"a: -----BEGIN PRIVATE KEY-----\n", b"-----BEGIN PRIVATE KEY-----\n\n\n", b"a: b\n"])
+def test_hostile_lines_take_no_time(line: bytes) -> None:
+    data = b"-----BEGIN PRIVATE KEY-----\n" + line * (1_000_000 // len(line))
+    start = time.monotonic()
+    assert credentials(data) == []
+    assert time.monotonic() - start < 2
