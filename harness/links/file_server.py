@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from harness.capture import Direction, NullTap, Tap
 from harness.errors import BenchFault
+from harness.links.base import Deadline
 from harness.links.dialer import Dialer, resolve
 
 __all__ = ["FileServer", "Fetched", "Offer", "serve"]
 
 REQUEST_WITHIN = 10.0
 """Seconds a device gets to say what it wants, and to take the next piece."""
+TRANSFER_WITHIN = 900.0
+"""Seconds a device gets to take a whole file."""
+MOST_CONNECTIONS = 16
+"""Connections at a time; what is more is closed at once."""
+MOST_NOTED = 1000
+"""Requests that are kept; what is more is counted."""
 
 _PIECE = 64 * 1024
 
@@ -38,18 +46,19 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One request of the device: the path, and how many bytes of the file were sent."""
+    """One request of the device: the path, and how many bytes of the file were sent up to now."""
 
     path: str
     sent: int
 
 
 class FileServer:
-    """A server that runs. `requests` are those answered so far, in order."""
+    """A server that runs. `requests` are those that came, in order; `more` counts those beyond `MOST_NOTED`."""
 
     def __init__(self, host: str, port: int, stop: threading.Event) -> None:
         self.host = host
         self.port = port
+        self.more = 0
         self._stop = stop
         self._lock = threading.Lock()
         self._requests: list[Fetched] = []
@@ -65,10 +74,20 @@ class FileServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}{path}"
 
-    def note(self, fetched: Fetched) -> None:
-        """Keep a request."""
+    def note(self, path: str) -> int:
+        """Keep a request, of which nothing is sent yet; return its number for `sent`."""
         with self._lock:
-            self._requests.append(fetched)
+            if len(self._requests) < MOST_NOTED:
+                self._requests.append(Fetched(path, 0))
+                return len(self._requests) - 1
+            self.more += 1
+            return MOST_NOTED
+
+    def sent(self, number: int, count: int) -> None:
+        """Say how many bytes were sent in answer to a request."""
+        with self._lock:
+            if number < len(self._requests):
+                self._requests[number] = replace(self._requests[number], sent=count)
 
     def wait_stopped(self) -> None:
         """Wait until the server is stopped: the other end of a stalled transfer."""
@@ -121,9 +140,23 @@ class _Server(socketserver.ThreadingTCPServer):
         self.files = files
         self.running = running
         self.tap = tap
+        self._places = threading.Semaphore(MOST_CONNECTIONS)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a connection as long as there is a place for it."""
+        return self._places.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Handle a connection, and give its place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A device that hangs up is no fault of the bench."""
+        """A device that hangs up is no fault of the bench; everything else is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,15 +164,29 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_WITHIN
     protocol_version = "HTTP/1.1"
 
+    def setup(self) -> None:
+        """Give the head as a whole its time; `timeout` is that of each read only."""
+        super().setup()
+        self._head = threading.Timer(REQUEST_WITHIN, self._cut)
+        self._head.daemon = True
+        self._head.start()
+
+    def finish(self) -> None:
+        """End the watch over a head that did not come."""
+        self._head.cancel()
+        super().finish()
+
     def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        self._head.cancel()
         self.close_connection = True
         self.server.tap.record(
             Direction.FROM_DEVICE, f"{self.requestline}\n{self.headers}".encode(errors="surrogateescape")
         )
+        # Noted before anything is sent: a device that does not read must not hide that it asked.
+        number = self.server.running.note(self.path)
         found = self.server.files.get(self.path)
         if found is None:
             self.send_error(404)
-            self.server.running.note(Fetched(self.path, 0))
             return
         offer = found if isinstance(found, Offer) else Offer(found)
         self.send_response(200)
@@ -147,18 +194,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(offer.data) if offer.announced is None else offer.announced))
         self.send_header("Connection", "close")
         self.end_headers()
+        deadline = Deadline(TRANSFER_WITHIN)
         sent, end = 0, len(offer.data) if offer.first is None else offer.first
         try:
-            while sent < end:
+            while sent < end and not deadline.passed:
                 piece = offer.data[sent : min(end, sent + _PIECE)]
                 self.wfile.write(piece)
                 sent += len(piece)
+                self.server.running.sent(number, sent)
         except OSError:
             pass  # the device has had enough; how much it took is noted
         self.server.tap.record(Direction.TO_DEVICE, f"[{sent} of {len(offer.data)} bytes of {self.path}]".encode())
-        self.server.running.note(Fetched(self.path, sent))
         if offer.stall and sent < len(offer.data):
             self.server.running.wait_stopped()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server calls
         """Keep quiet: what was asked for is in `requests`."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
 from harness.errors import BenchFault
+from harness.links import file_server
 from harness.links.dialer import HostDialer
-from harness.links.file_server import Fetched, FileServer, Offer, serve
+from harness.links.file_server import MOST_CONNECTIONS, Fetched, FileServer, Offer, serve
 
 BUNDLE = bytes(range(256)) * 1000
 
@@ -26,14 +29,14 @@ def fetch(server: FileServer, path: str, *, timeout: float = 5) -> bytes:
     return data.partition(b"\r\n\r\n")[2]
 
 
-def noted(server: FileServer, count: int) -> tuple[Fetched, ...]:
-    """Wait until so many requests are noted."""
+def noted(server: FileServer, *expected: Fetched) -> bool:
+    """Wait until just these requests are noted."""
     tick = threading.Event()
     for _ in range(100):
-        if len(server.requests) >= count:
-            break
+        if server.requests == expected:
+            return True
         tick.wait(0.02)
-    return server.requests
+    return False
 
 
 def test_a_file_is_fetched_whole_and_noted(recording):
@@ -42,7 +45,7 @@ def test_a_file_is_fetched_whole_and_noted(recording):
             assert answer.read() == BUNDLE
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(server.url("/other"), timeout=5)
-        assert noted(server, 2) == (Fetched("/good", len(BUNDLE)), Fetched("/other", 0))
+        assert noted(server, Fetched("/good", len(BUNDLE)), Fetched("/other", 0))
     assert b"GET /good HTTP/1.1" in recording.received()
     with pytest.raises(OSError, match="refused"):
         fetch(server, "/good")
@@ -54,7 +57,7 @@ def test_a_transfer_is_cut_or_held_up():
         assert fetch(server, "/cut") == BUNDLE[:1000]
         with pytest.raises(TimeoutError):
             fetch(server, "/held", timeout=0.5)
-        assert noted(server, 2) == (Fetched("/cut", 1000), Fetched("/held", 2000))
+        assert noted(server, Fetched("/cut", 1000), Fetched("/held", 2000))
 
 
 def test_a_device_that_hangs_up_is_no_fault():
@@ -62,8 +65,40 @@ def test_a_device_that_hangs_up_is_no_fault():
         with socket.create_connection((server.host, server.port), timeout=5) as peer:
             peer.sendall(b"GET /good HTTP/1.1\r\n\r\n")
             peer.recv(100)
-        (fetched,) = noted(server, 1)
+            (fetched,) = server.requests
+        assert fetched.path == "/good"
         assert fetched.sent < 64 * 1024 * 1024
+
+
+def test_what_is_too_much_is_turned_away_and_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(file_server, "MOST_NOTED", 2)
+    with serve(HostDialer(), "127.0.0.1", {"/held": Offer(BUNDLE, first=10, stall=True)}) as server:
+        with contextlib.ExitStack() as kept:
+            for _ in range(MOST_CONNECTIONS):
+                peer = kept.enter_context(socket.create_connection((server.host, server.port), timeout=5))
+                peer.sendall(b"GET /held HTTP/1.1\r\n\r\n")
+                assert peer.recv(10)
+            with contextlib.suppress(ConnectionError):
+                assert fetch(server, "/held") == b""
+        assert noted(server, Fetched("/held", 10), Fetched("/held", 10))
+        assert server.more == MOST_CONNECTIONS - 2
+
+
+def test_a_head_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(file_server, "REQUEST_WITHIN", 0.3)
+    with serve(HostDialer(), "127.0.0.1", {}) as server:
+        with socket.create_connection((server.host, server.port), timeout=0.05) as peer:
+            start, over = time.monotonic(), False
+            while not over and time.monotonic() - start < 5:
+                try:
+                    peer.sendall(b"G")
+                    over = peer.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    over = True
+            assert over
+        assert server.requests == ()
 
 
 def test_an_address_that_is_not_the_benchs_is_named():
