@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from harness.errors import UsageError
 from harness.rig.claim_base import Strict
+from harness.rig.claim_life import UpdateRefusal
 from harness.rig.loading import Rig
 
 __all__ = ["Bundle", "Expected", "load_bundles"]
@@ -25,6 +26,12 @@ class _Entry(Strict):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     expect: Expected
     detail: str = ""
+
+    @model_validator(mode="after")
+    def _known_reason(self) -> _Entry:
+        if self.expect == "refused" and self.detail not in get_args(UpdateRefusal):
+            raise ValueError(f"`detail` of a refused bundle is one of {', '.join(get_args(UpdateRefusal))}")
+        return self
 
 
 _INDEX = TypeAdapter(dict[str, _Entry])

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.rig.claim_base import ClaimBase
+from harness.rig.claim_base import ClaimBase, Pattern
 
 __all__ = [
     "AccountClaim",
@@ -68,7 +68,7 @@ class SessionClaim(ClaimBase):
         Literal["log-out", "password", "role", "removal", "restore", "factory-reset", "restart", "reboot"], ...
     ] = Field(description="What ends a session that is open")
     most: int | None = Field(default=None, ge=1, description="Sessions of one account at the same time")
-    token: str = Field(default="", description="Regular expression of a whole token")
+    token: Pattern = Field(default="", description="Regular expression of a whole token")
 
 
 class PasswordRuleClaim(ClaimBase):

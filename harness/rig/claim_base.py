@@ -5,17 +5,41 @@ What a scan wrote is `observed` and can never yield a PASS.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["ClaimBase", "Source", "Status", "Strict"]
+__all__ = ["BytesPattern", "ClaimBase", "Pattern", "Source", "Status", "Strict"]
 
 
 class Strict(BaseModel):
     """Base of everything read from a file people edit: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _compiles(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+def _compiles_for_bytes(text: str) -> str:
+    try:
+        re.compile(text.encode())
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise ValueError(f"not a regular expression for bytes: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression for text."""
+BytesPattern = Annotated[str, AfterValidator(_compiles_for_bytes)]
+"""A regular expression for what is searched as bytes: the console, an answer, a file."""
 
 
 class Status(StrEnum):

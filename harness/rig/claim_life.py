@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from harness.rig.claim_base import ClaimBase, Strict
+from harness.rig.claim_base import BytesPattern, ClaimBase, Pattern, Strict
 
 __all__ = [
     "BackupClaim",
@@ -16,9 +17,11 @@ __all__ = [
     "PatientClaim",
     "RestoreClaim",
     "UpdateClaim",
+    "UpdateRefusal",
 ]
 
 Kept = Literal["configuration", "users", "patients", "therapy", "audit"]
+UpdateRefusal = Literal["signature", "compatible", "version", "damaged", "transfer"]
 
 
 class PatientClaim(ClaimBase):
@@ -64,7 +67,9 @@ class BackupClaim(ClaimBase):
     passphrase: str = Field(description="One that is accepted")
     refused_passphrases: dict[str, str] = Field(default={}, description="What is wrong with it → example")
     holds: tuple[Kept, ...]
-    lacks: tuple[str, ...] = Field(default=(), description="Regular expressions of what must not stand in it in clear")
+    lacks: tuple[BytesPattern, ...] = Field(
+        default=(), description="Regular expressions of what must not stand in it in clear"
+    )
     layout: tuple[BackupPart, ...] = Field(description="The file from its first byte to its last")
     header: str = Field(default="", description="Part that is a JSON object in clear")
     header_values: dict[Literal["family", "version", "serial"], str] = Field(
@@ -98,13 +103,13 @@ class RestoreClaim(ClaimBase):
     surface: str
     roles: tuple[str, ...] = Field(description="Roles that may restore, all of them")
     backup: str = Field(description="Id of the claim about backups")
-    refusals: dict[Literal["format", "family", "version", "damaged"], str] = Field(
+    refusals: dict[Literal["format", "family", "version", "damaged"], Pattern] = Field(
         description="What is wrong with the file → regular expression of the refusal's reason"
     )
     other_unit: bool = Field(default=False, description="A backup of another unit of the family is accepted")
     ends_sessions: bool = Field(default=False, description="Every session is over after it")
     atomic: bool = Field(default=True, description="A power cut leaves the old state or the new one")
-    records: dict[Literal["accepted", "refused"], dict[str, str]] = Field(
+    records: dict[Literal["accepted", "refused"], dict[str, Pattern]] = Field(
         default={}, description="What came of it → field of its record in the audit log → regular expression"
     )
     within: float = Field(gt=0, description="Seconds")
@@ -124,11 +129,9 @@ class UpdateClaim(ClaimBase):
     states: dict[Literal["idle", "receiving", "verifying", "writing", "ready", "refused", "trying", "failed"], str] = (
         Field(description="State → the device's word for it, in the answer of `update-status`")
     )
-    refusals: dict[Literal["signature", "compatible", "version", "damaged", "transfer"], str] = Field(
-        description="Why → regular expression of the detail"
-    )
+    refusals: dict[UpdateRefusal, Pattern] = Field(description="Why → regular expression of the detail")
     console: str = Field(default="", description="Link on which the states are shown")
-    console_line: str = Field(default="", description="Regular expression with groups `state` and `detail`")
+    console_line: BytesPattern = Field(default="", description="Regular expression with groups `state` and `detail`")
     within: dict[Literal["receiving", "verifying", "writing", "restart", "trying", "rollback"], float] = Field(
         description="Seconds each stage may take"
     )
@@ -136,6 +139,12 @@ class UpdateClaim(ClaimBase):
     tries: int = Field(default=1, ge=1, description="Starts of a new version before the old one comes back")
     newer_only: bool = Field(default=True, description="An older or the same version is refused")
     keeps: tuple[Kept, ...] = Field(description="What outlives an update")
+
+    @model_validator(mode="after")
+    def _states_shown(self) -> UpdateClaim:
+        if self.console_line and "state" not in re.compile(self.console_line.encode()).groupindex:
+            raise ValueError("`console_line` has no group `state`")
+        return self
 
 
 class FirstUseClaim(ClaimBase):
@@ -150,7 +159,7 @@ class FirstUseClaim(ClaimBase):
     role: str
     closed: tuple[str, ...] = Field(description="Surfaces that refuse every log-in before")
     console: str = Field(default="", description="Link that shows the banner")
-    banner: str = Field(default="", description="Regular expression that the console shows before")
+    banner: BytesPattern = Field(default="", description="Regular expression that the console shows before")
     wrong_codes: int = Field(ge=1, description="The wrong code that starts the delay")
     delay: float = Field(gt=0, description="Seconds")
     tolerance: float = Field(ge=0, description="Seconds")

@@ -19,7 +19,7 @@ from harness.rig.claim_access import (
     PermissionClaim,
     SessionClaim,
 )
-from harness.rig.claim_base import ClaimBase, Source, Status, Strict
+from harness.rig.claim_base import BytesPattern, ClaimBase, Pattern, Source, Status, Strict
 from harness.rig.claim_buses import (
     BusCommandClaim,
     EssentialPerformanceClaim,
@@ -99,8 +99,10 @@ class BootLockedClaim(ClaimBase):
     type: Literal["boot-locked"] = "boot-locked"
     surface: str
     up_within: float = Field(gt=0, description="Seconds from power-on to the log-in prompt")
-    loader_banner: str = Field(description="Regular expression of the boot loader's first line")
-    loader_prompt: str = Field(description="Regular expression of a boot loader prompt, which must never appear")
+    loader_banner: BytesPattern = Field(description="Regular expression of the boot loader's first line")
+    loader_prompt: BytesPattern = Field(
+        description="Regular expression of a boot loader prompt, which must never appear"
+    )
 
 
 class VersionClaim(ClaimBase):
@@ -108,7 +110,7 @@ class VersionClaim(ClaimBase):
 
     type: Literal["version"] = "version"
     surfaces: tuple[str, ...]
-    pattern: str = Field(description="Regular expression of the naming rule")
+    pattern: Pattern = Field(description="Regular expression of the naming rule")
 
 
 class AuditRecord(Strict):
@@ -133,7 +135,7 @@ class AuditRecord(Strict):
     on: str = Field(description="Surface on which it is done")
     account: str = Field(default="", description="Who does it, where people log in")
     action: str = Field(default="", description="Declared action, for `action` and `denied-action`")
-    leaves: dict[str, str] = Field(description="Field of the record → regular expression of its whole value")
+    leaves: dict[str, Pattern] = Field(description="Field of the record → regular expression of its whole value")
 
     @model_validator(mode="after")
     def _complete(self) -> AuditRecord:
@@ -153,7 +155,7 @@ class AuditClaim(ClaimBase):
     action: str = Field(description="Declared action that answers the latest records, oldest first")
     readers: tuple[str, ...] = Field(description="Roles that may read it, all of them")
     line: str = Field(default="audit", description="Name of the values of the answer that are records")
-    record: str = Field(description="Regular expression of a record, with groups; `number` rises by one")
+    record: Pattern = Field(description="Regular expression of a record, with groups; `number` rises by one")
     records: dict[str, AuditRecord] = Field(description="Name of a kind of record → how it comes about")
 
     @model_validator(mode="after")

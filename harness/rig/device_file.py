@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from harness.rig.claim_base import BytesPattern
 from harness.rig.claims import AuditClaim, Claim, ClaimBase, FirstUseClaim, RestoreClaim, Source, Strict
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
@@ -55,12 +57,12 @@ class Action(ActionBase):
 class DialogueLogin(Strict):
     """How a log-in dialogue goes. All values are regular expressions but `log_out`."""
 
-    user_prompt: str
-    password_prompt: str
-    accepted_when: str
-    refused_when: str
-    locked_when: str
-    logged_off_when: str
+    user_prompt: BytesPattern
+    password_prompt: BytesPattern
+    accepted_when: BytesPattern
+    refused_when: BytesPattern
+    locked_when: BytesPattern
+    logged_off_when: BytesPattern
     log_out: str
     wake: str = "\r"
 
@@ -74,15 +76,26 @@ class DialogueSurface(LogInSurface):
     closes: bool = Field(default=False, description="The connection closes after log-off")
     line_end: str = "\r"
     login: DialogueLogin
-    prompt: str
-    accepted_when: str
-    refused_when: str
-    line: str = Field(
+    prompt: BytesPattern
+    accepted_when: BytesPattern
+    refused_when: BytesPattern
+    line: BytesPattern = Field(
         default=r"^(?P<name>\w+): (?P<value>[^\r\n]*)\r?$", description="A `name: value` line of an answer"
     )
     actions: dict[str, Action]
     unknown_command: str = Field(default="xyzzy", description="A command the device must refuse")
     fields: dict[str, FieldCodec]
+
+    @model_validator(mode="after")
+    def _together(self) -> DialogueSurface:
+        # As they are put together for a search: flags or a name of a group may be in the way only then.
+        prompts = "|".join((self.login.user_prompt, self.login.password_prompt, self.prompt))
+        for what, pattern in {"the prompts, joined by |,": prompts, "`line` after (?m)": f"(?m){self.line}"}.items():
+            try:
+                re.compile(pattern.encode())
+            except re.error as error:
+                raise ValueError(f"{what} are no regular expression: {error}") from None
+        return self
 
 
 class Register(Strict):
@@ -200,7 +213,7 @@ class DeviceFile(Strict):
     accounts: dict[str, Account] = Field(default={})
     links: tuple[str, ...] = Field(description="Links a rig of this device may wire")
     surfaces: dict[str, SurfaceSpec]
-    death_strings: tuple[str, ...] = Field(default=(), description="Regular expressions on the console")
+    death_strings: tuple[BytesPattern, ...] = Field(default=(), description="Regular expressions on the console")
     console: str | None = Field(default=None, description="Link whose death strings are watched")
     fingerprint: tuple[FingerprintItem, ...] = ()
     claims: dict[str, Claim]

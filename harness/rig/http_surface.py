@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.rig.claim_base import Strict
+from harness.rig.claim_base import BytesPattern, Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 
 __all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface", "Scalar", "holes"]
@@ -41,10 +41,10 @@ class HttpPattern(Strict):
     """What an answer looks like: one of these statuses, and everything else that is given here."""
 
     status: tuple[int, ...]
-    values: dict[str, str] = Field(
+    values: dict[str, Pattern] = Field(
         default={}, description="Name of a value of the answer → regular expression of the whole value"
     )
-    body: str = Field(default="", description="Regular expression that is found in the body")
+    body: BytesPattern = Field(default="", description="Regular expression that is found in the body")
 
 
 class HttpRequestSpec(Strict):

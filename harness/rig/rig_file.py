@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.rig.claims import Strict
+from harness.rig.claim_base import BytesPattern, Strict
 
 __all__ = [
     "CanLinkSpec",
@@ -149,7 +149,7 @@ class QemuControlSpec(Strict):
     type: Literal["qemu"] = "qemu"
     machine: str = Field(description="`device.json` of the image build, relative to the rig file")
     weaknesses: tuple[str, ...] = Field(default=(), description="Flaws of the fixture to switch on, by name")
-    settle: str = Field(default="", description="Regular expression on the console that says the device is up")
+    settle: BytesPattern = Field(default="", description="Regular expression on the console that says the device is up")
     settle_within: float = Field(default=60.0, description="Seconds from power-on")
 
 
@@ -209,6 +209,11 @@ class RigFile(Strict):
 
     @model_validator(mode="after")
     def _targets_named(self) -> RigFile:
+        for address in (*self.targets, *filter(None, [self.bench_address])):
+            try:
+                address.encode("idna")  # as it is done where it is looked up
+            except UnicodeError as error:
+                raise ValueError(f"{address!r} is no address and no name: {error}") from None
         for name, spec in self.links.items():
             hosts = [getattr(spec, "host", None), getattr(spec, "ipv4", None), getattr(spec, "ipv6", None)]
             for host in hosts:

@@ -53,7 +53,15 @@ def test_a_bundle_is_read_as_the_index_says(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"file": "../rig.yaml"}, {"file": "/etc/hostname"}, {"expect": "maybe"}, {"sha256": "no"}, {"more": 1}]
+    "change",
+    [
+        {"file": "../rig.yaml"},
+        {"file": "/etc/hostname"},
+        {"expect": "maybe"},
+        {"sha256": "no"},
+        {"more": 1},
+        {"expect": "refused", "detail": "singature"},
+    ],
 )
 def test_an_index_that_is_none_is_named(rig: Rig, change: dict[str, object]) -> None:
     write(rig, {"good": entry(**change)})

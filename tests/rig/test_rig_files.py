@@ -71,6 +71,7 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
         ("targets: [127.0.0.1]", "targets: []", 1, "127.0.0.1 is not among the targets"),
         ("  modbus-tcp: {type", "  modbus: {type", 6, "did you mean 'modbus-tcp'"),
         ("type: modbus-tcp, host", "type: carrier-pigeon, host", 6, "carrier-pigeon"),
+        ("targets: [127.0.0.1]", "targets: [127.0.0.1, 192.168..1]", 1, "'192.168..1' is no address"),
         ("port: 1502", "port: 70000", 6, "links.modbus-tcp.port"),
         (
             "{type: modbus-tcp, host: 127.0.0.1, port: 1502}",
@@ -113,6 +114,11 @@ def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: s
         ("{name: salt, size: 16}", "{name: salt}", "either `size` or `size_in`"),
         ("    header: header\n", "    header: head\n", "no part named head"),
         ("    backup: BACKUP\n", "    backup: BACKUPS\n", "no claim named 'BACKUPS'"),
+        ("banner: 'first use", "banner: '(first use", "not a regular expression for bytes"),
+        ("pattern: '", "pattern: '[", "not a regular expression"),
+        ("(?P<state>", "(?P<status>", "no group `state`"),
+        ("user_prompt: 'login", "user_prompt: 'login|(?P<a>x)|(?P<a>y)", "not a regular expression"),
+        ("password_prompt: 'p", "password_prompt: '(?i)p", "the prompts, joined by |"),
         ("closed: [api,", "closed: [app,", "no surface named 'app'"),
     ],
 )
