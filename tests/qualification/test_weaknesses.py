@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.qualify.trial import Trial, run_trial
+from harness.qualify.trial import Trial, run_trial, settled
 from harness.qualify.weaknesses import Weakness, load_weaknesses, rounds
 from harness.verdict import Verdict
 
@@ -23,17 +23,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("together", trials, ids=[_called(trial) for trial in trials])
 
 
-def options_for(together: tuple[Weakness, ...], *, every: bool) -> tuple[list[str], dict[str, str]]:
-    """Return options and environment: every testcase, or the declared ones but long ones (hardened: the quick ones)."""
-    options = ["-n", "2", *[f"--weakness={weakness.name}" for weakness in together]]
+def trial(together: tuple[Weakness, ...], folder: Path, *, every: bool) -> Trial:
+    """Run every testcase on the pump with these weaknesses, or without the long ones: the declared, the quick if none.
+
+    What is undecided is tried once more.
+    """
+    switches = ["-n", "2", *[f"--weakness={weakness.name}" for weakness in together]]
+
+    def run(name: str, options: list[str], only: list[str]) -> Trial:
+        return run_trial(
+            RIG,
+            testcases=ROOT / "testcases",
+            run_dir=folder / name,
+            options=[*switches, *options, *(["-p", "only_named"] if only else [])],
+            environment={"PYTHONPATH": str(Path(__file__).parent), "ONLY": " ".join(only)},
+        )
+
+    declared = declared_of(together)
     if every:
-        return options, {}
-    if not together:
-        return [*options, "-m", "not slow"], {}
-    return (
-        [*options, "-p", "declared_only", "-m", "not long"],
-        {"PYTHONPATH": str(Path(__file__).parent), "DECLARED": " ".join(declared_of(together))},
-    )
+        first = run("run", [], [])
+    elif declared:
+        first = run("run", ["-m", "not long"], declared)
+    else:
+        first = run("run", ["-m", "not slow"], [])
+    return settled(first, lambda undecided: run("again", [], undecided))
 
 
 def declared_of(together: tuple[Weakness, ...]) -> list[str]:
@@ -44,10 +57,7 @@ def test_weaknesses_fail_their_declared_sets_and_no_other(
     together: tuple[Weakness, ...], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     every = pytestconfig.getoption("--every-testcase")
-    options, environment = options_for(together, every=every)
-    seen = run_trial(
-        RIG, testcases=ROOT / "testcases", run_dir=tmp_path / "run", options=options, environment=environment
-    )
+    seen = trial(together, tmp_path, every=every)
     declared = {name for name in declared_of(together) if every or name in seen.verdicts}
     wrong = sorted({*seen.of(Verdict.FAIL)} ^ declared)
     assert wrong == [], "failed and should not, or the other way round:\n" + _told(seen, wrong)
@@ -56,10 +66,7 @@ def test_weaknesses_fail_their_declared_sets_and_no_other(
 
 
 def test_the_hardened_pump_passes(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    options, environment = options_for((), every=pytestconfig.getoption("--every-testcase"))
-    seen = run_trial(
-        RIG, testcases=ROOT / "testcases", run_dir=tmp_path / "run", options=options, environment=environment
-    )
+    seen = trial((), tmp_path, every=pytestconfig.getoption("--every-testcase"))
     others = [name for name, verdict in seen.verdicts.items() if verdict is not Verdict.PASS]
     assert others == [], _told(seen, others)
     assert len(seen.verdicts) >= 40
