@@ -14,7 +14,7 @@ from harness.verdict import Verdict
 ROOT = Path(__file__).parents[2]
 TESTCASES = ROOT / "testcases"
 
-MANY = ["-n", "10"]
+MANY = ["-n", "10", "--dist", "worksteal"]
 """Most of the time goes by in waiting for a silent sham, which costs no processor."""
 FROM_THE_START = ["dead", "mute", "echo", "babble", "replay", "refuse", "accept", "wrong-device", "wrong-unit"]
 AFTER_THE_BASELINE = [
