@@ -136,7 +136,7 @@ def refuse(case: Case, claim_id: str, bad: Bundle, *, name: str) -> None:
     case.attack(updating.claim.surface, f"the update {bad.name}" + (f" named {name}" if name else ""))
     with case.step("State before"):
         kept.change()
-        values, before = kept.read(), updating.now()
+        values, records, before = kept.read(), kept.records(), updating.now()
     with case.step(f"The bad update {bad.name}"):
         ended = updating.install(bad, way=updating.claim.ways[0], name=name)
         updating.expect_refused(f"the update {bad.name} is refused", ended, why=bad.detail)
@@ -145,7 +145,7 @@ def refuse(case: Case, claim_id: str, bad: Bundle, *, name: str) -> None:
         if isinstance(ended.answer, Accepted):
             updating.expect_shown(["refused"])
         unchanged(case, updating, before)
-        kept.expect("after the refused update", before=values, records=[], claim="BASE-UNCHANGED")
+        kept.expect("after the refused update", before=values, records=records, claim="BASE-UNCHANGED")
     with case.step("The good one"):
         ended = updating.install(good, way=updating.claim.ways[0], name=name)
         updating.twin("the good update is taken", ended, good)
