@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness.errors import BenchFault
 from harness.journal import read_journal
 from harness.verdict import Verdict
 
-__all__ = ["Trial", "run_trial", "settled"]
+__all__ = ["Trial", "run_trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +79,6 @@ def run_trial(
         reasons[label] = entry.data["reason"]
     unqualified = frozenset(about["id"] for about in planned.values() if about["unqualified"])
     return Trial(run_dir, verdicts, reasons, done.returncode, output, unqualified)
-
-
-def settled(first: Trial, once_more: Callable[[list[str]], Trial]) -> Trial:
-    """Return a trial with what it left undecided tried once more: a bench that was busy says nothing of a testcase.
-
-    Args:
-        first: the trial.
-        once_more: runs the testcases named, and no other, in another folder.
-    """
-    undecided = first.of(Verdict.INCONCLUSIVE)
-    if not undecided:
-        return first
-    again = once_more(undecided)
-    return replace(
-        first,
-        verdicts={**first.verdicts, **again.verdicts},
-        reasons={**first.reasons, **again.reasons},
-    )
 
 
 def _planned(run_dir: Path) -> dict[str, Mapping[str, Any]]:
