@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from harness.device.outcomes import Outcome, Refused
 from harness.rig.claims import PermissionClaim
 from harness.verdict import Undecided
 
-__all__ = ["Newcomer", "acting", "add_account", "do", "permitted", "prepare", "reads"]
+__all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "prepare", "reads"]
 
 
 def permitted(case: Case, surface: str, action: str) -> list[str]:
@@ -25,6 +25,18 @@ def permitted(case: Case, surface: str, action: str) -> list[str]:
         for name, account in accounts.items()
         if any(action in claim.allowed.get(account.role, ()) for claim in claims)
     ]
+
+
+def in_role(case: Case, surface: str, roles: Collection[str], *, to: str) -> str:
+    """Return the first account of a surface that has one of these roles.
+
+    Raises:
+        Undecided: none is declared; `to` says what it was wanted for.
+    """
+    for name, account in case.bench.log_in_surface(surface).accounts.items():
+        if account.role in roles:
+            return name
+    raise Undecided(f"no declared account may {to} on {surface}")
 
 
 @contextmanager

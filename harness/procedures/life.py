@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.outcomes import Outcome
+from harness.procedures.acting import in_role
 from harness.procedures.restarts import restart
 from harness.rig.claims import EndOfLifeClaim, FirstUseClaim
 
@@ -17,12 +18,12 @@ def erase(case: Case, claim: EndOfLifeClaim) -> None:
     Said before: `case.expecting(IncidentKind.RESTART, …)`.
 
     Raises:
-        Undecided: the reset is not taken, it does not restart, or does not come back.
+        Undecided: nobody may, the reset is not taken, it does not restart, or does not come back.
     """
 
     def begin() -> None:
         api = case.bench.http(claim.surface)
-        eraser = next(name for name, account in api.accounts.items() if account.role in claim.roles)
+        eraser = in_role(case, claim.surface, claim.roles, to="reset the device to first use")
         session = case.value(api.log_in(eraser), f"log-in of {eraser}")
         confirm = claim.confirm.format(serial=case.bench.rig.file.item.serial)
         case.value(session.do("factory-reset", confirm=confirm), "the reset")

@@ -11,7 +11,7 @@ from harness.device.answer import Answer
 from harness.device.backup_layout import split
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.procedures.acting import Newcomer, add_account, permitted
+from harness.procedures.acting import Newcomer, add_account, in_role, permitted
 from harness.rig.claims import BackupClaim, PatientClaim, RestoreClaim
 from harness.verdict import Undecided
 
@@ -60,10 +60,8 @@ class Restoring:
         Raises:
             Undecided: none is declared.
         """
-        for name, account in self.door.accounts.items():
-            if account.role in self.claim.roles and account.role in self.backup.roles:
-                return name
-        raise Undecided(f"no declared account may make and restore backups on {self.claim.surface}")
+        both = {*self.claim.roles} & {*self.backup.roles}
+        return in_role(self.case, self.claim.surface, both, to="make and restore backups")
 
     def close(self) -> None:
         """Log out everywhere."""

@@ -16,6 +16,7 @@ from harness.device.outcomes import Accepted, NoAnswer, Outcome, Unintelligible,
 from harness.links.file_server import FileServer, Offer, serve
 from harness.links.http import HttpConnection, HttpRequest
 from harness.links.stream import StreamLink
+from harness.procedures.acting import in_role
 from harness.rig.claims import UpdateClaim
 from harness.verdict import Undecided
 
@@ -72,10 +73,7 @@ class UpdateRequests:
         Raises:
             Undecided: none is declared.
         """
-        for name, account in self.door.accounts.items():
-            if account.role in self.claim.roles:
-                return name
-        raise Undecided(f"no declared account may update on {self.claim.surface}")
+        return in_role(self.case, self.claim.surface, self.claim.roles, to="update")
 
     def close(self) -> None:
         """Log out."""
