@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import sys
 import time
@@ -41,6 +39,7 @@ from harness.links.stream import StreamLink
 from harness.rig import rig_file as spec_of
 from harness.rig.claims import EssentialPerformanceClaim
 from harness.rig.loading import Rig
+from harness.rig_lock import lock_rig
 from harness.verdict import Undecided
 from harness.watch import ConsoleWatch, EssentialPerformanceWatch, StallMonitor, Watch
 from harness.wiring import RigWiring
@@ -79,7 +78,7 @@ class Bench:
             UsageError: something the rig names is not there.
             BenchFault: somebody else has the rig, or the control cannot be made.
         """
-        self._take_lock()
+        self._lock = lock_rig(self.rig)
         (self.run_dir / "captures").mkdir(parents=True, exist_ok=True)
         self._control = self._make_control()
         holder = getattr(self._control, "holder", None)
@@ -331,35 +330,15 @@ class Bench:
 
     # Making
 
-    def _take_lock(self) -> None:
-        """A real bench has one device: one run at a time. Emulated rigs have one a process."""
-        if isinstance(self.rig.file.control, spec_of.QemuControlSpec | spec_of.ProcessControlSpec):
-            return
-        path = self.rig.path.with_suffix(".lock")
-        lock = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "somebody"
-            lock.close()
-            raise BenchFault(
-                f"rig {self.rig.file.rig!r} is in use by {owner}", hint="wait, or stop that run"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} ({self.rig.file.operator})\n")
-        lock.flush()
-        self._lock = lock
-
     def _make_control(self) -> Control:
         spec = self.rig.file.control
         log = self.run_dir / f"{self.worker}-device.log"
         match spec:
             case spec_of.ProcessControlSpec():
-                fill = {"{python}": sys.executable, "{rig_dir}": str(self.rig.path.parent)}
-                command = list(spec.command)
-                for placeholder, value in fill.items():
-                    command = [part.replace(placeholder, value) for part in command]
+                folder = str(self.rig.path.parent)
+                command = [
+                    part.replace("{python}", sys.executable).replace("{rig_dir}", folder) for part in spec.command
+                ]
                 if spec.weaknesses:
                     command += ["--weakness", ",".join(spec.weaknesses)]
                 return ProcessControl(command, log=log)

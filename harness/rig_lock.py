@@ -1,0 +1,34 @@
+"""One run at a time on a rig that has one device."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import IO
+
+from harness.errors import BenchFault
+from harness.rig.loading import Rig
+
+__all__ = ["lock_rig"]
+
+
+def lock_rig(rig: Rig) -> IO[str] | None:
+    """Lock a rig until the file returned is closed, or the process ends. None for emulated rigs: one a process.
+
+    Raises:
+        BenchFault: another run has it; the message says whose.
+    """
+    if rig.cloneable:
+        return None
+    lock = rig.path.with_suffix(".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        owner = lock.read().strip() or "somebody"
+        lock.close()
+        raise BenchFault(f"rig {rig.file.rig!r} is in use by {owner}", hint="wait, or stop that run") from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} ({rig.file.operator})\n")
+    lock.flush()
+    return lock
