@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -305,3 +306,15 @@ def _rtu_length(got: bytes) -> int:
 def client_key() -> paramiko.PKey:
     """The key the pump knows."""
     return paramiko.Ed25519Key.from_private_key_file(os.fspath(CLIENT_KEY))
+
+
+def wait_for(web: Web, *states: str) -> dict[str, Any]:
+    """The first answer of `GET /api/update` in one of these states."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        status, about = web.ask("GET", "/api/update")
+        assert status == 200
+        if about["state"] in states:
+            return dict(about)
+        threading.Event().wait(0.05)
+    raise TimeoutError(f"still {about}")

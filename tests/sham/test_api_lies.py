@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clients import Sham
+from clients import Sham, wait_for
 from lies import LIES
 from make_bundles import bundle
 
@@ -154,12 +154,13 @@ def test_honest_between_two_lies(sham: Sham) -> None:
 
 def test_a_lie_in_the_middle_of_a_transfer(sham: Sham) -> None:
     service, content = sham.web("service"), bundle("good")
+    other = sham.web("service")
     service.http.putrequest("PUT", "/api/update")
     service.http.putheader("Authorization", f"Bearer {service.token}")
     service.http.putheader("Content-Length", str(len(content)))
     service.http.endheaders()
     service.http.send(content[:500])
-    time.sleep(0.05)
+    wait_for(other, "receiving")
     lie(sham, "mute")
     service.http.send(content[500:])
     service.http.sock.settimeout(SILENCE_S)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import bundle
 import make_bundles
 import pytest
-from clients import Sham, Web
+from clients import Sham, Web, wait_for
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 BUNDLES = make_bundles.FOLDER
@@ -39,18 +37,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Sham]]:
 
 def file_of(name: str) -> bytes:
     return (BUNDLES / f"{name}.raucb").read_bytes()
-
-
-def wait_for(web: Web, *states: str) -> dict[str, Any]:
-    """The first answer of `GET /api/update` in one of these states."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        status, about = web.ask("GET", "/api/update")
-        assert status == 200
-        if about["state"] in states:
-            return dict(about)
-        threading.Event().wait(0.05)
-    raise TimeoutError(f"still {about}")
 
 
 def upload(web: Web, name: str, *, called: str = "bundle") -> dict[str, Any]:
