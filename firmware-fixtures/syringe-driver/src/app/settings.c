@@ -10,7 +10,7 @@ const struct setting_rule setting_rules[SETTING_COUNT] = {
     [SETTING_ALARM_VOLUME] = {"alarm_volume", 1, 10},
     [SETTING_OCCLUSION_LIMIT] = {"occlusion_limit", 300, 900},
     [SETTING_HIGHEST_RATE] = {"highest_rate", 10, 2000},
-    [SETTING_SYRINGE_SIZE] = {"syringe_size", 5, 60},
+    [SETTING_SYRINGE_SIZE] = {"syringe_size", 1, 60},
 };
 
 struct kept kept;
