@@ -1,15 +1,15 @@
-# make demo   build the emulated pump, run the suite on it, show table and reports
+# make demo   build the emulated devices, run the suite on the pump, show table and reports
 # make test   the harness's own tests
 # make nightly   every testcase, the long ones too, then every weakness; what changed since the last night
 # All set up what is missing first; `make setup` does only that.
 
-PYTHON  ?= python3
-VENV    := .venv
-BIN     := $(VENV)/bin
-FIXTURE := firmware-fixtures/infusion-pump
-RIG     ?= rigs/pump-qemu.yaml
-NIGHTS  ?= reports/nightly
-SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PYTHON   ?= python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+FIXTURES := $(wildcard firmware-fixtures/*/build.py)
+RIG      ?= rigs/pump-qemu.yaml
+NIGHTS   ?= reports/nightly
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: setup packages firmware demo nightly test qualify lint schema bench clean
 
@@ -35,7 +35,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	@touch $@
 
 firmware: packages $(VENV)/.done
-	$(BIN)/python $(FIXTURE)/build.py
+	@for build in $(FIXTURES); do echo $(BIN)/python $$build; $(BIN)/python $$build || exit; done
 
 demo: setup firmware
 	$(BIN)/proofrig run rigs/pump-qemu.yaml -m "not long" -n 2

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from syringe_device import Syringe  # noqa: E402 - found by the line above
-
-Device = Callable[..., Syringe]
+from syringe_device import MakeSyringe, Syringe  # noqa: E402 - found by the line above
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
+def device(tmp_path: Path) -> Iterator[MakeSyringe]:
     """Makes syringe drivers that are up, each on an EEPROM of its own."""
     with ExitStack() as made:
 
@@ -29,6 +27,6 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 
 @pytest.fixture
-def syringe(device: Device) -> Syringe:
+def syringe(device: MakeSyringe) -> Syringe:
     """The hardened device, up."""
     return device()

@@ -237,6 +237,10 @@ class Syringe:
         self.expect("console", b"SD-200 boot loader")
 
 
+MakeSyringe = Callable[..., Syringe]
+"""Makes a device that is up, with the weaknesses named."""
+
+
 def crc16(data: bytes) -> int:
     """CRC-16/MODBUS; over a frame with its CRC it is 0."""
     crc = 0xFFFF

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Device
-from syringe_device import BUILT, PINS, Syringe, bundle, frame, rtu
+from syringe_device import BUILT, PINS, MakeSyringe, Syringe, bundle, frame, rtu
 
 from harness.qualify.weaknesses import load_weaknesses
 
@@ -184,7 +183,7 @@ def test_every_weakness_is_tried_and_described() -> None:
 
 
 @pytest.mark.parametrize("name", SHOWS)
-def test_a_weakness_shows_when_it_is_on(device: Device, name: str) -> None:
+def test_a_weakness_shows_when_it_is_on(device: MakeSyringe, name: str) -> None:
     weak = device(name)
     assert weak.weaknesses() == f"weaknesses: {name}"
     assert SHOWS[name](weak)
@@ -196,7 +195,7 @@ def test_the_hardened_device_does_not_show_it(syringe: Syringe, name: str) -> No
     assert not SHOWS[name](syringe)
 
 
-def test_several_at_once(device: Device) -> None:
+def test_several_at_once(device: MakeSyringe) -> None:
     both = device("default-pin", "flow-drifts-during-update")
     assert both.weaknesses() == "weaknesses: default-pin,flow-drifts-during-update"
     both.monitor("system_reset")

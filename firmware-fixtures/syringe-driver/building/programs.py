@@ -46,7 +46,8 @@ def _compile(
     for source in sources:
         out = work / f"{source.stem}.o"
         # no path of the host may reach the bytes
-        run(["arm-none-eabi-gcc", *FLAGS, *WARNINGS, *paths, *extra, f"-ffile-prefix-map={fixture}=.", "-c", source, "-o", out])
+        mapped = f"-ffile-prefix-map={fixture}=."
+        run(["arm-none-eabi-gcc", *FLAGS, *WARNINGS, *paths, *extra, mapped, "-c", source, "-o", out])
         objects.append(out)
     return objects
 

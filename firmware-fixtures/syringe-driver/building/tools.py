@@ -38,5 +38,6 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
     except subprocess.TimeoutExpired as slow:
         raise BuildError(f"{' '.join(words)}: not done within {_DEADLINE_S:.0f} s") from slow
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(words)} failed ({done.returncode}):\n{(done.stdout + done.stderr).strip()[-3000:]}")
+        tail = (done.stdout + done.stderr).strip()[-3000:]
+        raise BuildError(f"{' '.join(words)} failed ({done.returncode}):\n{tail}")
     return done.stdout

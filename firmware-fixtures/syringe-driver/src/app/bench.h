@@ -1,4 +1,4 @@
-/* The bench's own port, on the emulator only: which weaknesses are on (README.md, Bench side). No part of the product. */
+/* The bench's own port, on the emulator only: which weaknesses are on (README.md). No part of the product. */
 #ifndef SD_BENCH_H
 #define SD_BENCH_H
 

@@ -148,7 +148,8 @@ static size_t write_registers(const uint8_t *request, size_t length, uint8_t *an
 {
     bool one = request[0] == 6;
     unsigned count = one ? 1 : length >= 6 ? word_at(request + 3) : 0;
-    if (one ? length != 5 : length < 6 || count < 1 || count > 123 || request[5] != 2 * count || length != 6 + 2 * count)
+    bool right = one ? length == 5 : length == 6 + 2 * count && count >= 1 && count <= 123 && request[5] == 2 * count;
+    if (!right)
         return refuse(request[0], ILLEGAL_VALUE, answer);
     enum exception why = write_values(word_at(request + 1), count, request + (one ? 3 : 6));
     if (why)

@@ -49,7 +49,8 @@ static void take_block(struct sha512 *sha)
     memcpy(s, sha->state, sizeof s);
     for (unsigned i = 0; i < 80; i++) {
         uint64_t e = s[4], a = s[0];
-        uint64_t t1 = s[7] + (turned(e, 14) ^ turned(e, 18) ^ turned(e, 41)) + ((e & s[5]) ^ (~e & s[6])) + round_words[i] + w[i];
+        uint64_t t1 = s[7] + (turned(e, 14) ^ turned(e, 18) ^ turned(e, 41));
+        t1 += ((e & s[5]) ^ (~e & s[6])) + round_words[i] + w[i];
         uint64_t t2 = (turned(a, 28) ^ turned(a, 34) ^ turned(a, 39)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
         memmove(s + 1, s, 7 * sizeof *s);
         s[4] += t1;
