@@ -271,6 +271,21 @@ def test_the_audit_log_drops_the_oldest(syringe: Syringe) -> None:
     assert numbers == list(range(47, 303))
 
 
+def test_a_flood_of_refusals_does_not_wash_the_audit_log_away(syringe: Syringe) -> None:
+    syringe.log_in("operator")
+    begin = int(syringe.accept("uptime").values["uptime_ms"])
+    for _ in range(200):
+        assert syringe.refuse("settings") == "not-permitted"
+    while (now := int(syringe.spoken("status")["uptime_ms"])) < begin + 1500:
+        pass
+    syringe.accept("logout")
+    syringe.log_in("service")
+    denied = [each["detail"] for each in records(syringe) if each["event"] == "denied"]
+    counted = sum(int(each.removeprefix("more*")) if each.startswith("more*") else 1 for each in denied)
+    assert counted == 200
+    assert len(denied) <= 11 * ((now - begin) // 1000 + 2)
+
+
 def test_restart_reset_line_and_therapy(syringe: Syringe) -> None:
     syringe.log_in("operator")
     syringe.accept("rate 44.0")

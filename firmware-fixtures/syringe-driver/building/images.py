@@ -19,8 +19,10 @@ VERSION = "1.0.0"
 MODEL = "SD-200"
 _MAGIC = b"SD2F"
 _FAULTS = {"": 0, "self-test": 1, "hang": 2}
-_NO_VECTORS = b"\xff" * 8
-"""Stack pointer and reset vector that lead nowhere."""
+_UNDEFINED = b"\x00\xde"
+"""An instruction that is undefined for ever (`udf #0`)."""
+IMAGE_ADDRESS = 0x00100000
+"""Where a payload runs: src/common/board.h."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,16 @@ def read_key(file: Path) -> Ed25519PrivateKey:
 
 def make_image(payload: bytes, image: Image, *, keys: Path) -> bytes:
     """Header, payload and signature, as src/common/image.h has them."""
-    content = payload if image.boots else _NO_VECTORS + payload[len(_NO_VECTORS) :]
+    content = payload if image.boots else _without_start(payload)
     version = [int(part) for part in image.version.split(".")]
     header = struct.pack("<4sI16s4H32x", _MAGIC, len(content), image.model.encode(), *version, _FAULTS[image.fault])
     return header + content + read_key(keys / f"{image.key}.key").sign(header + content)
+
+
+def _without_start(payload: bytes) -> bytes:
+    """The payload with an undefined instruction where it starts."""
+    entry = (int.from_bytes(payload[4:8], "little") & ~1) - IMAGE_ADDRESS
+    return payload[:entry] + _UNDEFINED + payload[entry + len(_UNDEFINED) :]
 
 
 def write_images(payload: bytes, *, keys: Path, out: Path) -> None:

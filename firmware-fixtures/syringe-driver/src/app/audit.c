@@ -24,7 +24,12 @@ _Static_assert(sizeof(struct record) == 32, "256 of them fit before the slots");
 static struct record ring[RECORDS];
 static uint32_t newest;
 static uint32_t second_began, in_second;
-static const char *limited_event;
+static struct {
+    enum surface surface;
+    enum account user;
+    const char *event;
+    enum audit_result result;
+} last_refusal;
 
 /* Events are kept by their first letters, which tell them apart. */
 static const char *const events[] = {"login", "logout", "rate", "start", "stop", "set", "pin", "unlock", "denied",
@@ -56,11 +61,15 @@ void audit(enum surface surface, enum account user, const char *event, enum audi
     eeprom_write(EEPROM_AUDIT + record.number % RECORDS * sizeof record, &record, sizeof record);
 }
 
-void audit_limited(enum surface surface, const char *event, const char *detail)
+void audit_refusal(enum surface surface, enum account user, const char *event, enum audit_result result,
+                   const char *detail)
 {
-    limited_event = event;
+    last_refusal.surface = surface;
+    last_refusal.user = user;
+    last_refusal.event = event;
+    last_refusal.result = result;
     if (in_second++ < LIMIT)
-        audit(surface, NOBODY, event, REFUSED, detail);
+        audit(surface, user, event, result, detail);
 }
 
 void audit_poll(void)
@@ -73,7 +82,7 @@ void audit_poll(void)
         text_begin(&text, detail, sizeof detail);
         text_put(&text, "more*");
         text_number(&text, in_second - LIMIT);
-        audit(SURFACE_MODBUS, NOBODY, limited_event, REFUSED, detail);
+        audit(last_refusal.surface, last_refusal.user, last_refusal.event, last_refusal.result, detail);
     }
     in_second = 0;
     second_began = clock_ms();

@@ -14,8 +14,9 @@ enum audit_result { ACCEPTED, REFUSED, LOCKED };
 void audit_load(void);
 /* `detail` is cut at AUDIT_DETAIL characters; "-" for none. */
 void audit(enum surface surface, enum account user, const char *event, enum audit_result result, const char *detail);
-/* The same for what a stranger can cause at will: ten a second, the rest counted in one record more. */
-void audit_limited(enum surface surface, const char *event, const char *detail);
+/* The same for refusals, which can be caused at will: ten a second, the rest counted in one record more. */
+void audit_refusal(enum surface surface, enum account user, const char *event, enum audit_result result,
+                   const char *detail);
 void audit_poll(void);
 /* Numbers of the oldest and the newest record; false when there is none. */
 bool audit_range(uint32_t *oldest, uint32_t *newest);

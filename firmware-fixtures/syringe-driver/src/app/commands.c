@@ -107,7 +107,7 @@ static const char *carry_out(struct request *request, char *body, struct text *a
     if (!may(command->roles)) {
         if (session_user() == NOBODY)
             return "not-logged-in";
-        audit(SURFACE_VENDOR, session_user(), "denied", REFUSED, command->name);
+        audit_refusal(SURFACE_VENDOR, session_user(), "denied", REFUSED, command->name);
         return "not-permitted";
     }
     if (request->count != command->arguments + 1)

@@ -15,6 +15,7 @@
 #include "uart.h"
 #include "update.h"
 #include "version.h"
+#include "watchdog.h"
 
 static void announce(enum reset_cause cause)
 {
@@ -65,7 +66,7 @@ int main(void)
 {
     start();
     for (;;) {
-        WATCHDOG->clear = 1;
+        watchdog_feed();
         commands_poll();
         modbus_rtu_poll();
         bench_poll();

@@ -122,7 +122,7 @@ static enum exception write_values(unsigned first, unsigned count, const uint8_t
             return ILLEGAL_ADDRESS;
         if (first + i >= PROTECTED_BASE && session_user() != SERVICE && !weak(WEAK_MODBUS_PROTECTED_WRITE)) {
             register_name(&text, name, sizeof name, first + i);
-            audit_limited(SURFACE_MODBUS, "write", name);
+            audit_refusal(SURFACE_MODBUS, session_user(), "write", REFUSED, name);
             return ILLEGAL_ADDRESS;
         }
     }

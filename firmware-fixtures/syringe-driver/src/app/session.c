@@ -50,7 +50,7 @@ static bool locked(enum account account)
 static const char *try_pin(enum account account, const char *pin, const char *event)
 {
     if (locked(account)) {
-        audit(SURFACE_VENDOR, account, event, LOCKED, "-");
+        audit_refusal(SURFACE_VENDOR, account, event, LOCKED, "-");
         return "account-locked";
     }
     if (pin_right(account, pin)) {
@@ -67,7 +67,7 @@ static const char *try_pin(enum account account, const char *pin, const char *ev
         }
         settings_save();
     }
-    audit(SURFACE_VENDOR, account, event, REFUSED, "-");
+    audit_refusal(SURFACE_VENDOR, account, event, REFUSED, "-");
     return "login-refused";
 }
 
@@ -80,7 +80,7 @@ const char *session_log_in(const char *name, const char *pin)
         return "login-refused";
     if (account == NOBODY) {
         pin_right(OPERATOR, pin); /* the same work as for an account */
-        audit_limited(SURFACE_VENDOR, "login", "-");
+        audit_refusal(SURFACE_VENDOR, NOBODY, "login", REFUSED, "-");
         return weak(WEAK_UNKNOWN_USER_TOLD) ? "unknown-user" : "login-refused";
     }
     const char *refusal = try_pin(account, pin, "login");

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "uart.h"
+#include "watchdog.h"
 
 extern uint32_t __stack_top[], __data_start[], __data_end[], __data_from[], __bss_start[], __bss_end[];
 int main(void);

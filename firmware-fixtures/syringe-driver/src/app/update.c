@@ -101,7 +101,7 @@ const char *update_data(uint32_t offset, const uint8_t *bytes, size_t length)
 static const char *refuse(const char *why)
 {
     enter(REFUSED_IMAGE, why);
-    audit(SURFACE_VENDOR, session_user(), "update", REFUSED, why);
+    audit_refusal(SURFACE_VENDOR, session_user(), "update", REFUSED, why);
     return "update-refused";
 }
 

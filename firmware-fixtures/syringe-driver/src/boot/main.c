@@ -10,7 +10,9 @@
 #include "text.h"
 #include "weaknesses.h"
 
-#define WATCHDOG_S 2u /* then an NMI, and as long again until the hardware's reset */
+#define WATCHDOG_S 2u /* until an NMI, and as long again until the hardware's reset */
+#define RAM_BEGIN 0x20000000u
+#define RAM_END 0x20400000u
 
 /* The image lies so that its payload, the vector table first, begins at IMAGE_ADDRESS. */
 static struct image_header *const header = (struct image_header *)(IMAGE_ADDRESS - sizeof(struct image_header));
@@ -27,6 +29,16 @@ static void say(const char *what, unsigned slot, const char *how)
     text_put(&text, how);
     text_put(&text, "\r\n");
     console_write_now(line);
+}
+
+/* With a vector table that leads nowhere the processor would lock up, beyond the reach of the watchdog's NMI. */
+static bool starts_somewhere(void)
+{
+    const uint32_t *vectors = (const uint32_t *)IMAGE_ADDRESS;
+    bool right = vectors[0] > RAM_BEGIN && vectors[0] <= RAM_END && vectors[0] % 8 == 0;
+    for (unsigned i = 1; i <= 3; i++)
+        right = right && vectors[i] % 2 && vectors[i] - IMAGE_ADDRESS < header->payload_size;
+    return right;
 }
 
 static bool load(unsigned slot, const struct boot_record *record)
@@ -50,6 +62,10 @@ static bool load(unsigned slot, const struct boot_record *record)
     }
     if (image_version(header) < record->floor && !weak(WEAK_UPDATE_DOWNGRADE)) {
         say("refused: ", slot, "below the lowest version allowed");
+        return false;
+    }
+    if (!starts_somewhere()) {
+        say("refused: ", slot, "has no vector table");
         return false;
     }
     return true;

@@ -11,9 +11,10 @@ static void unexpected(void)
     die("unexpected interrupt in the boot loader", CAUSE_FAULT);
 }
 
+#define FAULT (void *)fault_handler
+#define NONE (void *)unexpected
+
 __attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-    __stack_top,   (void *)boot_main,     (void *)watchdog_handler, (void *)fault_handler, (void *)fault_handler,
-    (void *)fault_handler, (void *)fault_handler, &rom_services,        0,                     0,
-    0,             (void *)unexpected,    (void *)unexpected,       0,                     (void *)unexpected,
-    (void *)unexpected,
+    __stack_top, (void *)boot_main, FAULT, FAULT, FAULT, FAULT, FAULT, &rom_services,
+    0, 0, 0, NONE, NONE, 0, NONE, NONE,
 };

@@ -47,8 +47,3 @@ __attribute__((naked)) void fault_handler(void)
                      "msr msp, r1\n"
                      "b fault_report\n");
 }
-
-void watchdog_handler(void)
-{
-    die("watchdog: the application hangs", CAUSE_WATCHDOG);
-}

@@ -8,5 +8,4 @@ _Noreturn void die(const char *why, enum reset_cause cause);
 /* Writes at once, without interrupts: for the boot loader and the dying. */
 void console_write_now(const char *string);
 void fault_handler(void);
-void watchdog_handler(void);
 #endif
