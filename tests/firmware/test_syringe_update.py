@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from syringe_device import BUILT, Syringe, bundle
 
+FIXTURE = Path(__file__).parents[2] / "firmware-fixtures" / "syringe-driver"
 INDEX = json.loads((BUILT / "bundles/index.json").read_text())
 
 
@@ -62,6 +67,19 @@ def test_an_image_that_does_not_confirm_itself_is_rolled_back(syringe: Syringe, 
     syringe.cut()
     syringe.power_on()
     assert version(syringe) == "1.0.0"
+
+
+def test_signatures_of_every_length_are_looked_at_rightly(syringe: Syringe) -> None:
+    key = load_pem_private_key((FIXTURE / "update-keys/maker.key").read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    syringe.log_in("service")
+    for length in range(1, 130):
+        payload = bytes(range(length))
+        header = struct.pack("<4sI16s4H32x", b"SD2F", length, b"SD-200", 0, 9, 0, 0)
+        signature = key.sign(header + payload)
+        for image, detail in ((signature, "version"), (signature[:-1] + bytes([signature[-1] ^ 1]), "signature")):
+            assert syringe.upload(header + payload + image).reason == "update-refused"
+            assert syringe.accept("fw-status").values["detail"] == detail, length
 
 
 def test_after_an_update_the_version_before_is_refused(syringe: Syringe) -> None:

@@ -1,7 +1,10 @@
 #include "clock.h"
 
+#include <stdbool.h>
+
 #include "board.h"
 
+static volatile bool ticked;
 static uint64_t cycles;
 static uint32_t before;
 
@@ -21,6 +24,10 @@ void clock_start(void)
     SYSTICK->reload = CLOCK_HZ / 1000 * TICK_MS - 1;
     SYSTICK->value = 0;
     SYSTICK->control = 7; /* processor clock, interrupt, on */
+    /* QEMU's event loop is told of a new timer by a wake-up which a write to the EEPROM can swallow: it then sleeps
+     * on, and nothing ticks. So nothing is written before the first tick; from then on the loop wakes by itself. */
+    while (!ticked)
+        wait_for_interrupt();
 }
 
 uint32_t clock_ms(void)
@@ -33,5 +40,6 @@ uint32_t clock_ms(void)
 
 void clock_handler(void)
 {
+    ticked = true;
     count(); /* often enough that the counter does not wrap unseen; it also ends the wait of the main loop */
 }

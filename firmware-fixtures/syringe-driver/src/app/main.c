@@ -36,14 +36,14 @@ static void announce(enum reset_cause cause)
 static void start(void)
 {
     enum reset_cause cause = reset_cause_take();
-    clock_start();
-    uart_start();
     bool valid = settings_load();
     kept.boots++;
     if (valid)
         settings_save();
     audit_load();
     audit(SURFACE_SYSTEM, NOBODY, "boot", ACCEPTED, reset_cause_name(cause));
+    clock_start();
+    uart_start();
     session_start();
     drive_begin(valid);
     if (!valid)

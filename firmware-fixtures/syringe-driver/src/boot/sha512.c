@@ -80,11 +80,11 @@ void sha512_end(struct sha512 *sha, uint8_t digest[64])
     uint64_t bits = (uint64_t)sha->length * 8;
     static const uint8_t mark = 0x80, zero = 0;
     sha512_add(sha, &mark, 1);
-    while (sha->length % 128 != 120)
+    while (sha->length % 128 != 112)
         sha512_add(sha, &zero, 1);
-    uint8_t length[8];
+    uint8_t length[16] = {0}; /* 128 bit, of which a size_t needs the lower half */
     for (unsigned i = 0; i < 8; i++)
-        length[i] = (uint8_t)(bits >> (56 - 8 * i));
+        length[8 + i] = (uint8_t)(bits >> (56 - 8 * i));
     sha512_add(sha, length, sizeof length);
     for (unsigned i = 0; i < 64; i++)
         digest[i] = (uint8_t)(sha->state[i / 8] >> (56 - 8 * (i % 8)));
