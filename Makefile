@@ -59,7 +59,8 @@ lint: $(VENV)/.done
 
 test: setup firmware lint
 	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 2
-	$(BIN)/python -m pytest tests/qualification
+	$(BIN)/python -m pytest tests/qualification/test_liars.py -n 2
+	$(BIN)/python -m pytest tests/qualification --ignore=tests/qualification/test_liars.py
 
 qualify: setup firmware
 	$(BIN)/python -m pytest tests/qualification --every-testcase $(QUALIFICATION)
