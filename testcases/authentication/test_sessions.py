@@ -148,8 +148,8 @@ def after_restore(case: Case, claim_id: str, door: HttpSurface) -> None:
     if passphrase is None:
         raise Undecided("no claim about backups says with which passphrase to make one")
     made = case.value(do(case, door.name, "backup", passphrase=passphrase), "a backup")
-    first, second = (account for account in door.accounts if account not in permitted(case, door.name, "restore"))
-    sessions = [case.value(door.log_in(account), f"log-in of {account}") for account in (first, second)]
+    others = [account for account in door.accounts if account not in permitted(case, door.name, "restore")]
+    sessions = [case.value(door.log_in(account), f"log-in of {account}") for account in others]
     for session in sessions:
         case.twin(f"{session.account} before the restore", door.read_in(session, "uptime"))
     with acting(case, door.name, "restore") as restoring:
