@@ -55,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(run)
     run.set_defaults(command=_run)
 
+    doctor = commands.add_parser("doctor", help="check this host, for one rig if it is given, and say what to do")
+    doctor.add_argument("rig", type=Path, metavar="RIG", nargs="?", help="look only at what this rig needs")
+    doctor.set_defaults(command=_doctor)
+
     rig = commands.add_parser("rig", help="look at a rig")
     rig_commands = rig.add_subparsers(required=True, metavar="COMMAND")
     check = rig_commands.add_parser("check", help="open every link once, read the identity, show what answers")
@@ -104,6 +108,12 @@ def _run(arguments: argparse.Namespace) -> int:
     ours = {"--run-dir": arguments.run_dir, "--history": arguments.history, "--against": arguments.against}
     options = [f"{name}={value}" for name, value in ours.items() if value is not None]
     return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *options, *rest]))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from harness.doctor import report  # noqa: PLC0415
+
+    return report(arguments.rig)
 
 
 def _rig_check(arguments: argparse.Namespace) -> int:
