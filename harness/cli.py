@@ -61,8 +61,13 @@ def _parser() -> argparse.ArgumentParser:
 
     rig = commands.add_parser("rig", help="look at a rig")
     rig_commands = rig.add_subparsers(required=True, metavar="COMMAND")
-    check = rig_commands.add_parser("check", help="open every link once, read the identity, show what answers")
+    check = rig_commands.add_parser(
+        "check", help="open every link, read the identity, try every operation that only reads"
+    )
     check.add_argument("rig", type=Path, metavar="RIG")
+    check.add_argument(
+        "--all", action="store_true", help="try those that change something, too, where the rig permits their effects"
+    )
     check.set_defaults(command=_rig_check)
     schema = rig_commands.add_parser("schema", help="print the JSON schemas of rig and device files")
     schema.add_argument("name", nargs="?", choices=["rig", "device"], help="only this one")
@@ -119,7 +124,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _rig_check(arguments: argparse.Namespace) -> int:
     from harness.rig_check import check_rig  # noqa: PLC0415
 
-    return check_rig(arguments.rig)
+    return check_rig(arguments.rig, changing=arguments.all)
 
 
 def _rig_schema(arguments: argparse.Namespace) -> int:
