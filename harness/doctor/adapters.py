@@ -107,7 +107,8 @@ def _way_in(path: Path, device: os.stat_result) -> str:
         if os.path.realpath(port.device) == os.path.realpath(path) and port.vid is not None and port.pid is not None
     )
     rule = f'SUBSYSTEM=="tty"{match or ", KERNEL==" + chr(34) + Path(os.path.realpath(path)).name + chr(34)}'
-    return f'write {rule}, GROUP="dialout", MODE="0660" to /etc/udev/rules.d/60-proofrig.rules, and plug it in again'
+    rule += ', GROUP="dialout", MODE="0660"'
+    return f"write {rule} to /etc/udev/rules.d/60-proofrig.rules, plug it in again, and be in the group dialout"
 
 
 def _known(uid: int) -> bool:

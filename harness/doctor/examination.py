@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,9 @@ RUNNING = ("iproute2", "qemu-system-arm", "qemu-utils")
 
 _CELL = 400
 """Most characters of a cell: what a host says of itself may be long."""
+
+_SAID = 200
+"""Most characters of what a program said as it failed."""
 
 _STYLES = {State.GOOD: "green", State.MISSING: "red", State.DOUBTFUL: "yellow", State.UNNEEDED: "dim"}
 
@@ -84,9 +88,13 @@ def examine(rig: Rig | None) -> list[Finding]:
             continue
         try:
             found = step.look()
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or error.output or "nothing").strip()[-_SAID:]
+            seen = f"{error.cmd[0]} ended with {error.returncode}, and said: {said}"
+            found = Finding(step.what, State.MISSING, seen, "it is there and does not work: install it anew")
         except (OSError, ValueError, subprocess.SubprocessError, ProofrigError) as error:
-            what_now = "try it by hand; without an answer nobody knows"
-            found = Finding(step.what, State.DOUBTFUL, f"could not be looked at: {error}", what_now)
+            remedy = "try it by hand: without an answer nobody knows"
+            found = Finding(step.what, State.DOUBTFUL, f"could not be looked at: {error}", remedy)
         findings += [found] if isinstance(found, Finding) else found
     return findings
 
@@ -202,9 +210,11 @@ def _untried(what: str, where: str) -> Finding:
 def _in_use(rig: Rig) -> Finding:
     """Look whether a run has the rig now, and whether one could take it."""
     lock = lock_file(rig)
-    if lock.exists():
-        if holders := [name for name, locks in adapters.held_by(lock).items() if locks]:
-            seen = f"in use by {', '.join(holders)}"
-            return Finding("rig in use", State.MISSING, seen, "wait until that run is over, or stop it")
-        return Finding("rig in use", State.GOOD, f"nobody has locked {lock}")
-    return Finding("rig in use", State.GOOD, f"no run has ever taken it: there is no {lock.name}")
+    if not os.access(lock if lock.exists() else lock.parent, os.W_OK, effective_ids=True):
+        seen = f"{lock} may not be written, which a run locks"
+        return Finding("rig in use", State.MISSING, seen, "put the rig file into a folder you may write to")
+    if not lock.exists():
+        return Finding("rig in use", State.GOOD, f"no run has ever taken it: there is no {lock.name}")
+    if holders := [name for name, locks in adapters.held_by(lock).items() if locks]:
+        return Finding("rig in use", State.MISSING, f"in use by {', '.join(holders)}", "wait for that run, or stop it")
+    return Finding("rig in use", State.GOOD, f"nobody has locked {lock}")

@@ -23,6 +23,7 @@ from harness.doctor import Finding, State, adapters, can_interfaces, emulation, 
 from harness.doctor.examination import examine, table_of
 from harness.record_file import SPARE
 from harness.rig.loading import load_rig
+from harness.rig_lock import lock_rig
 from harness.verdict import EXIT_USAGE
 
 ROOT = Path(__file__).parents[2]
@@ -115,10 +116,14 @@ def test_a_bench_says_of_each_of_its_links_how_it_stands(tmp_path: Path, line: P
     assert found["way to 127.0.0.1"].state is State.GOOD
     assert found["SocketCAN"].state is State.UNNEEDED
     assert found["rig in use"].state is State.GOOD
-    with serial.Serial(str(line), exclusive=True):
+    lock = lock_rig(load_rig(path))
+    assert lock is not None
+    with lock, serial.Serial(str(line), exclusive=True):
         taken = {finding.what: finding for finding in examine(load_rig(path))}
     assert taken["link console"].state is State.MISSING
-    assert f"process {os.getpid()}" in taken["link console"].seen
+    assert taken["rig in use"].state is State.MISSING
+    for what in ("link console", "rig in use"):
+        assert f"process {os.getpid()}" in taken[what].seen
 
 
 # What is shown
@@ -236,6 +241,15 @@ def test_a_name_in_path_is_no_emulator(tmp_path: Path, monkeypatch: pytest.Monke
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
     assert "-accel tcg" in asked
     assert "kvm" not in asked
+
+
+def test_an_emulator_that_fails_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / emulation.QEMU).write_text("#!/bin/sh\necho libpixman-1.so.0: cannot open >&2\nexit 127\n")
+    (tmp_path / emulation.QEMU).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = next(finding for finding in examine(None) if finding.what == "QEMU")
+    assert found.state is State.MISSING
+    assert "ended with 127, and said: libpixman-1.so.0: cannot open" in found.seen
 
 
 def test_an_image_that_is_not_built_is_missing(tmp_path: Path) -> None:
