@@ -28,7 +28,7 @@ from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface
 from harness.device.modbus_map import ModbusSurface
-from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.device.surface import Surface
 from harness.device.uds import UdsSurface
 from harness.device.values import Value
@@ -282,8 +282,10 @@ class Bench:
         expected = {"model": device.model, "serial": item.serial, "version": " or ".join(versions)}
         surface = self.surface(device.identity)
         deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
+        # A refused log-in is not tried again: it counts towards the lock of the account.
+        settled = (Accepted, Refused) if isinstance(surface, LogInSurface) else Accepted
         outcome = surface.read_all(list(expected))
-        while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
+        while not isinstance(outcome, settled) and time.monotonic() < deadline:
             outcome = surface.read_all(list(expected))
         if not isinstance(outcome, Accepted):
             # A device that is silent is no fault of the bench: that would have the testcase repeated.

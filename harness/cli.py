@@ -55,10 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(run)
     run.set_defaults(command=_run)
 
+    doctor = commands.add_parser("doctor", help="check this host, for one rig if it is given, and say what to do")
+    doctor.add_argument("rig", type=Path, metavar="RIG", nargs="?", help="look only at what this rig needs")
+    doctor.set_defaults(command=_doctor)
+
     rig = commands.add_parser("rig", help="look at a rig")
     rig_commands = rig.add_subparsers(required=True, metavar="COMMAND")
-    check = rig_commands.add_parser("check", help="open every link once, read the identity, show what answers")
+    check = rig_commands.add_parser(
+        "check", help="open every link, read the identity, try every operation that only reads"
+    )
     check.add_argument("rig", type=Path, metavar="RIG")
+    check.add_argument(
+        "--all", action="store_true", help="try those that change something, too, where the rig permits their effects"
+    )
     check.set_defaults(command=_rig_check)
     schema = rig_commands.add_parser("schema", help="print the JSON schemas of rig and device files")
     schema.add_argument("name", nargs="?", choices=["rig", "device"], help="only this one")
@@ -106,10 +115,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *options, *rest]))
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from harness.doctor import report  # noqa: PLC0415
+
+    return report(arguments.rig)
+
+
 def _rig_check(arguments: argparse.Namespace) -> int:
     from harness.rig_check import check_rig  # noqa: PLC0415
 
-    return check_rig(arguments.rig)
+    return check_rig(arguments.rig, changing=arguments.all)
 
 
 def _rig_schema(arguments: argparse.Namespace) -> int:

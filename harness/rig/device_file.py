@@ -8,7 +8,16 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from harness.rig.claim_base import BytesPattern
-from harness.rig.claims import AuditClaim, Claim, ClaimBase, FirstUseClaim, RestoreClaim, Source, Strict
+from harness.rig.claims import (
+    AuditClaim,
+    Claim,
+    ClaimBase,
+    FirstUseClaim,
+    PermissionClaim,
+    RestoreClaim,
+    Source,
+    Strict,
+)
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 
@@ -276,6 +285,15 @@ class DeviceFile(Strict):
             for claim_id, claim in found.items()
             if surface in getattr(claim, "surfaces", ()) or surface == getattr(claim, "surface", None)
         }
+
+    def who_may(self, surface: str, action: str) -> list[str] | None:
+        """Return the accounts of a surface whose role may do `action` there; None where no claim is about that."""
+        spec = self.surfaces[surface]
+        claims = self.claims_of(PermissionClaim, surface=surface).values()
+        if not claims or not isinstance(spec, LogInSurface):
+            return None
+        roles = {role for claim in claims for role, actions in claim.allowed.items() if action in actions}
+        return [account for account in spec.accounts if self.accounts[account].role in roles]
 
     def secrets(self) -> list[str]:
         """Return every credential in the file, for masking."""

@@ -1,31 +1,22 @@
-"""`proofrig rig check`: open every link once, read the identity, say what answers and what is wrong."""
+"""Every link of a rig opened once: what was seen of it, and what is wrong."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from harness.bench import Bench
-from harness.clean import show_text
 from harness.device.outcomes import Accepted, NoAnswer, name_of
-from harness.errors import BenchFault, ProofrigError, UsageError
-from harness.journal import Journal
+from harness.errors import BenchFault, UsageError
 from harness.links.dialer import connect
 from harness.links.http import HttpConnection, HttpSilence
-from harness.links.ssh import SshLink
+from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused
 from harness.links.tls import TlsIdentityMismatch
 from harness.rig import rig_file as spec_of
-from harness.rig.loading import Rig, load_rig
-from harness.verdict import EXIT_INCONCLUSIVE
+from harness.rig.loading import Rig
 
-__all__ = ["LinkFinding", "check_rig", "look_at"]
+__all__ = ["LinkFinding", "look_at"]
 
 QUIET = 1.5
 """Seconds a bus or console gets to show a sign of life by itself."""
@@ -40,43 +31,6 @@ class LinkFinding:
     alive: bool | None
     how: str
     hint: str = ""
-
-
-def check_rig(path: Path) -> int:
-    """Check a rig and print a table; returns the exit code."""
-    rig = load_rig(path)
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="proofrig-check-") as folder:
-        journal = Journal(Path(folder) / "journal.jsonl")
-        bench = Bench(rig, run_dir=Path(folder), journal=journal, worker="check")
-        problem: ProofrigError | None = None
-        findings: list[LinkFinding] = []
-        try:
-            with console.status("opening the bench …") if console.is_terminal else nullcontext():
-                bench.open()
-                try:
-                    bench.fresh(watch=False)
-                except ProofrigError as error:
-                    problem = error
-                findings = look_at(bench)
-        finally:
-            bench.close()
-            journal.close()
-    table = Table(
-        title=f"rig {rig.file.rig}: {rig.device.manufacturer} {rig.device.model}, item {rig.file.item.serial}"
-    )
-    for heading in ("link", "address", "alive?", "how it was seen"):
-        table.add_column(heading, overflow="fold")
-    for finding in findings:
-        alive = {True: "yes", False: "no", None: "?"}[finding.alive]
-        how = finding.how + (f"\n→ {finding.hint}" if finding.hint else "")
-        table.add_row(finding.link, finding.address, alive, show_text(how))
-    console.print(table)
-    if problem is not None:
-        console.print(f"identity: {show_text(str(problem))}", markup=False, highlight=False)
-        return EXIT_INCONCLUSIVE
-    console.print(f"identity: {rig.device.model} {rig.file.item.serial} {rig.device.version}, as the rig file says")
-    return 0 if all(finding.alive for finding in findings) else EXIT_INCONCLUSIVE
 
 
 def look_at(bench: Bench) -> list[LinkFinding]:
@@ -125,11 +79,16 @@ def _look_modbus(bench: Bench, name: str) -> tuple[bool | None, str]:
 
 
 def _look_ssh(bench: Bench, name: str) -> tuple[bool | None, str]:
-    connection = bench.wiring.connect_ssh(name)
-    if isinstance(connection, SshLink):
-        connection.close()
-        return True, "host key as pinned, logged in"
-    return False, str(connection)
+    match bench.wiring.connect_ssh(name):
+        case SshLink() as connection:
+            connection.close()
+            return True, "host key as pinned, logged in"
+        case SshRefused(method=method):
+            return False, f"host key as pinned, but the log-in by {method} is refused"
+        case SshNoConnection(reason=reason):
+            return False, f"no connection: {reason}"
+        case SshHostKeyMismatch():
+            return False, "another host key is shown than the pinned one"
 
 
 def _look_http(bench: Bench, name: str) -> tuple[bool | None, str]:
