@@ -73,7 +73,6 @@ class Challenge:
         self._trials: list[tuple[int, Falsification]] = []
         for claim_id in dict.fromkeys(self.claims or known):
             self._lay_out(claim_id)
-        self._run: RunRecord | None = None
 
     def run(self) -> None:
         """Run the honest run and every trial; each row is decided, and the table written, as soon as it is known.
@@ -85,14 +84,14 @@ class Challenge:
         """
         if self.run_dir.exists() and any(self.run_dir.iterdir()):
             raise UsageError(f"{self.run_dir} is not empty", hint="a challenge needs a folder of its own")
+        given = read_honest(self.honest, self._rig) if self.honest else None
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._write(ended=False)
-        folder = self.honest or self._run_honest()
-        self._run = read_honest(folder, self._rig)
+        honest = given or read_honest(self._run_honest(), self._rig)
         for number, (place, falsification) in enumerate(self._trials, 1):
             row = self.rows[place]
             self.say(f"[{number}/{len(self._trials)}] {row.claim}: {falsification.how}")
-            self._decide(row, falsification)
+            self._decide(row, falsification, honest)
             self.say(f"    {row.result.value}{': ' if row.said else ''}{row.said}")
             self._write(ended=False)
         self._write(ended=True)
@@ -124,9 +123,8 @@ class Challenge:
         )
         return folder
 
-    def _decide(self, row: Row, falsification: Falsification) -> None:
-        assert self._run is not None
-        found = Dependents.of(self._run, row.claim)
+    def _decide(self, row: Row, falsification: Falsification, honest: RunRecord) -> None:
+        found = Dependents.of(honest, row.claim)
         if not found.able:
             row.result, row.detail = found.without_trial()
             return
@@ -154,7 +152,7 @@ class Challenge:
         except (BenchFault, UsageError) as error:
             row.result, row.detail = Result.NOT_JUDGED, show_text(f"the trial did not run: {error}")
             return
-        row.tried = tuple(case.name for case in seen.cases if case.attempts)
+        row.tried = tuple(show_text(case.name) for case in seen.cases if case.attempts)
         row.result, row.noticed_by, row.detail = notice(seen, row.claim, found)
 
     def _write(self, *, ended: bool) -> None:

@@ -16,7 +16,9 @@ from harness.verdict import CheckState, Verdict
 __all__ = ["Dependents", "notice", "read_honest"]
 
 WATCHERS = 5
-"""Testcases asked about a claim that is watched during all of them: the quickest."""
+"""Testcases asked about a claim that is watched during all of them."""
+WATCHED_S = 5.0
+"""Seconds after which a watch has seen what it watches settle: the quickest that last longer are asked first."""
 NAMED = 6
 """Testcases named in a row; its trial's folder has all."""
 
@@ -58,8 +60,9 @@ class Dependents:
         """Find them: what checks the claim, is about it, or was watched for it."""
         quickest = sorted(run.cases, key=lambda case: case.seconds)
         about = [case for case in quickest if claim in case.claims or any(c.claim == claim for c in case.checks)]
-        watched = [case for case in quickest if claim in case.watched and case not in about]
-        asked = about + [case for case in watched if case.verdict is Verdict.PASS][:WATCHERS]
+        watched = [c for c in quickest if claim in c.watched and c not in about and c.verdict is Verdict.PASS]
+        watched.sort(key=lambda case: (case.seconds < WATCHED_S, abs(case.seconds - WATCHED_S)))
+        asked = about + watched[:WATCHERS]
         out = [(nodeid, run.left_out[nodeid]) for nodeid, ids in run.left_out_claims.items() if claim in ids]
         forbidden = tuple(each for each in out if each[1] != "deselected")
         return cls(
@@ -107,9 +110,9 @@ def notice(seen: RunRecord, claim: str, asked: Dependents) -> tuple[Result, tupl
         raise UsageError(f"is no challenge of claim {claim}", where=str(seen.run_dir))
     noticed = [case for case in seen.cases if case.verdict is Verdict.FAIL and _breaks(case, claim)]
     if noticed:
-        return Result.NOTICED, tuple(case.name for case in noticed), ""
+        return Result.NOTICED, tuple(show_text(case.name) for case in noticed), ""
     came = _listed(f"{case.name} {_word(case)}" for case in seen.cases) or "no testcase was run"
-    if seen.problems or not any(case.attempts for case in seen.cases):
+    if seen.faults or seen.problems or not any(case.attempts for case in seen.cases):
         faults = "; ".join((*seen.faults, *seen.problems))
         return Result.NOT_JUDGED, (), show_text(f"{came}{': ' if faults else ''}{faults}")
     result = Result.NOT_JUDGED if asked.others else Result.UNCHALLENGED

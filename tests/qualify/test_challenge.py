@@ -78,7 +78,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "test_some.py").write_text(TESTCASES)
     yaml = YAML()
     rig = yaml.load(SHAM.read_text())
-    rig["device"] = str(DEVICE)
+    device = yaml.load(DEVICE.read_text())
+    source = {"document": "none", "revision": "1", "section": "1"}
+    nobody = {"type": "accounts", "surfaces": ["console"], "accounts": [], "source": source}
+    device["claims"]["NOBODY"] = nobody
+    device["claims"]["SCANNED"] = {**nobody, "status": "observed"}
+    yaml.dump(device, folder / "device.yaml")
+    rig["device"] = "device.yaml"
     rig["permits"] = []
     rig["bundles"] = str(SHAM.parent / "bundles")
     rig["links"]["ssh"]["key_file"] = str(SHAM.parent / "keys/client_ed25519")
@@ -107,8 +113,9 @@ def rows_of(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def test_what_a_testcase_notices_and_what_none_does(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = hashlib.sha256(DEVICE.read_bytes()).hexdigest()
-    code, rows, folder = challenge(place, "noticed", "--claim", "PORTS", "--claim", "VERSION")
+    file = place / "device.yaml"
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    code, rows, _ = challenge(place, "noticed", "--claim", "PORTS", "--claim", "VERSION")
     assert [(row["falsification"], row["result"], row["noticed_by"]) for row in rows] == [
         ("tcp", "noticed", ["TCP [PORTS]"]),
         ("udp", "unchallenged", []),
@@ -119,7 +126,7 @@ def test_what_a_testcase_notices_and_what_none_does(place: Path, capsys: pytest.
     shown = capsys.readouterr().out
     assert "TCP 502 is no longer declared" in shown
     assert "1 noticed, 2 unchallenged" in shown
-    assert hashlib.sha256(DEVICE.read_bytes()).hexdigest() == before
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == before
 
 
 def test_no_trial_can_be_taken_for_evidence(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,6 +163,13 @@ def test_a_claim_that_the_device_breaks_is_not_judged(place: Path) -> None:
         ("not judged", "on the unchanged file BROKEN [UDS-SECURITY] is FAIL")
     }
     assert code == EXIT_INCONCLUSIVE
+
+
+def test_what_nobody_knows_how_to_falsify_is_listed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, rows, _ = challenge(place, "nobody", "--claim", "NOBODY", "--claim", "SCANNED")
+    assert [row["result"] for row in rows] == ["no falsification known", "not judged"]
+    assert code == EXIT_INCONCLUSIVE
+    assert "NOBODY (proposed)" in capsys.readouterr().out
 
 
 def test_what_was_decided_outlives_an_interruption(place: Path) -> None:
