@@ -78,6 +78,25 @@ def _parser() -> argparse.ArgumentParser:
     console.add_argument("rig", type=Path, metavar="RIG")
     console.set_defaults(command=_console)
 
+    challenge = commands.add_parser(
+        "challenge",
+        help="falsify each claim of the device file in memory: a testcase must notice",
+        description="Falsify each claim of the device file in memory, run the testcases that depend on it, and list "
+        "what no testcase notices. Exit code 0: all was noticed; 10: something was not; 11: something could not be "
+        "judged; 12: something was not tried.",
+    )
+    challenge.add_argument("rig", type=Path, metavar="RIG")
+    challenge.add_argument("--claim", action="append", default=[], metavar="ID", help="this claim; may be repeated")
+    challenge.add_argument(
+        "--testcases", type=Path, action="append", default=[], metavar="PATH", help="these only; may be repeated"
+    )
+    challenge.add_argument("--quick", action="store_true", help="leave out the slow testcases")
+    challenge.add_argument(
+        "--honest", type=Path, metavar="RUN", help="run on the unchanged files, instead of a new one"
+    )
+    challenge.add_argument("--run-dir", type=Path, metavar="DIR", help="folder (default: a new one under reports/)")
+    challenge.set_defaults(command=_challenge)
+
     replay = commands.add_parser("replay", help="send a finding's input again: FIXED or STILL FAILING")
     replay.add_argument("finding", type=Path, metavar="FINDING", help="findings/NAME.json of a run")
     replay.add_argument("rig", type=Path, metavar="RIG")
@@ -145,6 +164,22 @@ def _console(arguments: argparse.Namespace) -> int:
     from harness.console import talk  # noqa: PLC0415
 
     return talk(arguments.rig)
+
+
+def _challenge(arguments: argparse.Namespace) -> int:
+    from harness.qualify.challenge import run_challenge  # noqa: PLC0415
+
+    for path in arguments.testcases:
+        if not path.exists():
+            raise UsageError(f"there is no {path}", hint="give files or folders of testcases")
+    return run_challenge(
+        arguments.rig,
+        testcases=arguments.testcases or [TESTCASES],
+        claims=arguments.claim,
+        quick=arguments.quick,
+        honest=arguments.honest,
+        run_dir=arguments.run_dir,
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:

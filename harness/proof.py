@@ -226,6 +226,7 @@ class Proof:
             self._case.record(
                 "watch",
                 watch=report.watch,
+                claim=report.claim,
                 state="broken" if unexpected else "held" if report.fresh else "stale",
                 samples=report.samples,
                 detail=[self._case.clean(incident.detail) for incident in report.incidents[:10]],

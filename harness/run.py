@@ -56,6 +56,7 @@ class Run:
             operator=rig.file.operator,
             tools={"python": platform.python_version(), **_versions()},
             settings=list(settings),
+            challenge=asdict(rig.falsified) if rig.falsified else {},
         )
         self.journal.write(
             "rig",

@@ -281,6 +281,7 @@ class _Campaign:
         )
 
     def _write(self, trouble: Trouble, cases: Sequence[FuzzCase], *, confirmed: bool) -> Path:
+        falsified = self._bench.rig.falsified
         finding = Finding(
             device=self._bench.rig.device.device,
             surface=self._surface,
@@ -293,5 +294,6 @@ class _Campaign:
             confirmed=confirmed,
             trials=self._trials,
             testcase=self._case.nodeid,
+            challenge=falsified.claim if falsified else "",
         )
         return write_finding(self._bench.run_dir, finding)

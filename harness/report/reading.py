@@ -37,6 +37,8 @@ class CheckRecord:
 class CaseRecord:
     """One planned testcase and what it came to. `checks` are those of the last attempt; `seconds` sums all.
 
+    `watched` are the claims that were watched meanwhile.
+
     `about` has property, phase, method, threat, severity, hardware, unqualified and effects, as far as they are known.
     """
 
@@ -52,6 +54,7 @@ class CaseRecord:
     requirements: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
+    watched: tuple[str, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
     started: str = ""
@@ -77,7 +80,9 @@ class CaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as its journals have it. `problems` names what is missing or damaged; `ended` is empty if it was killed."""
+    """A run as its journals have it. `problems` names what is missing or damaged; `ended` is empty if it was killed.
+
+    `challenge` says which claim was falsified for it, and how; empty of every other run. A challenge is no evidence."""
 
     run_dir: Path
     run: str
@@ -91,6 +96,8 @@ class RunRecord:
     settings: tuple[str, ...]
     planned: tuple[str, ...]
     left_out: Mapping[str, str]
+    left_out_claims: Mapping[str, tuple[str, ...]]
+    challenge: Mapping[str, str]
     cases: tuple[CaseRecord, ...]
     faults: tuple[str, ...]
     problems: tuple[str, ...]
@@ -143,6 +150,10 @@ def read_run(run_dir: Path) -> RunRecord:
         settings=tuple(start.get("settings", ())),
         planned=tuple(_last(main, "plan").get("testcases", ())),
         left_out=dict(left_out) if isinstance(left_out, Mapping) else dict.fromkeys(left_out, "deselected"),
+        left_out_claims={
+            nodeid: tuple(claims) for nodeid, claims in _last(main, "deselected").get("claims", {}).items()
+        },
+        challenge=start.get("challenge", {}),
         cases=records,
         faults=tuple(str(entry.data["what"]) for each in readings.values() for entry in each.of("fault")),
         problems=tuple(problems),
@@ -232,6 +243,7 @@ class _Gathered:
     attempts: int = 0
     ends: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     checks: list[CheckRecord] = field(default_factory=list)
+    watched: list[str] = field(default_factory=list)
     results: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -255,9 +267,11 @@ class _Cases:
                     case.started = case.started or entry.utc
                     case.worker = worker
                     case.attempts = data["attempt"]
-                    case.checks = []
+                    case.checks, case.watched = [], []
                 case "check":
                     self._of(data["testcase"]).checks.append(_check(data))
+                case "watch":
+                    self._of(data["testcase"]).watched.append(data.get("claim", ""))
                 case "case.end":
                     self._of(data["testcase"]).ends[data["attempt"]] = data
                 case "result":
@@ -302,6 +316,7 @@ def _record(nodeid: str, case: _Gathered) -> CaseRecord:
         requirements=tuple(meta.get("requirements", ())),
         risks=tuple(meta.get("risks", ())),
         checks=tuple(case.checks),
+        watched=tuple(dict.fromkeys(filter(None, case.watched))),
         attempts=case.attempts,
         seconds=sum(end["seconds"] for end in case.ends.values()),
         started=case.started,

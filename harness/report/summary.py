@@ -87,6 +87,9 @@ def _make(
 ) -> list[str]:
     """Make the reports, each named in `made` as soon as it is there; return the lines that say what changed."""
     registry = load_registry()
+    if run.challenge and (html or history or against):
+        made.append(("report", "none: a challenge is no evidence"))
+        html, history, against = False, None, None
     results = run_dir / "allure-results"
     if results.is_dir() or html:
         complete_results(run, results, registry)
@@ -159,6 +162,9 @@ def terminal() -> tuple[int, bool]:
 def _lines(run: RunRecord, made: list[tuple[str, str]]) -> Iterator[str]:
     width, colour = terminal()
     yield ""
+    if run.challenge:
+        yield f"CHALLENGE, no evidence: claim {run.challenge['claim']} is falsified: {line(run.challenge['how'])}"
+        yield ""
     yield from _table(run, width) if colour else _plain(run, width)
     yield from _reasons(run)
     yield from _asides(run)

@@ -27,6 +27,7 @@ def summary_of(run: RunRecord) -> dict[str, Any]:
     return {
         "run": run.run,
         "operator": run.operator,
+        "challenge": dict(run.challenge),
         "started": run.started,
         "ended": run.ended,
         "exit_code": run.exit_code,

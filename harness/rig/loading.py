@@ -20,15 +20,27 @@ from harness.errors import UsageError
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
 
-__all__ = ["Rig", "json_schemas", "load_device", "load_rig"]
+__all__ = ["Falsified", "Rig", "json_schemas", "load_device", "load_rig"]
 
 M = TypeVar("M", bound=BaseModel)
 _ENV = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
+class Falsified:
+    """Which claim of a rig's device was falsified in memory, by which falsification, and what it changed."""
+
+    claim: str
+    falsification: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
-    """A rig file with the device file it names, both validated."""
+    """A rig file with the device file it names, both validated.
+
+    `falsified` says that it is not what the files say: a challenge, whose results are no evidence.
+    """
 
     path: Path
     file: RigFile
@@ -36,6 +48,7 @@ class Rig:
     device_path: Path
     device: DeviceFile
     device_sha256: str
+    falsified: Falsified | None = None
 
     @property
     def cloneable(self) -> bool:

@@ -19,7 +19,7 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
     effects=[Effect.ACCOUNTS],
-    version=2,
+    version=3,
 )
 @each_surface(AccountClaim)
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
@@ -35,8 +35,9 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
             case.expect_refused(f"{known} with a wrong password", wrong, claim=claim_id)
             case.twin(f"{known} with the right password", prompt.visit(known))
 
-        with case.step("Accounts of other surfaces, with their right passwords"):
-            for account in [name for name in device.accounts if name not in door.accounts]:
+        with case.step("Accounts that are not declared here, with their right passwords"):
+            declared = [name for name in door.accounts if name in claim.accounts]
+            for account in [name for name in device.accounts if name not in declared]:
                 outcome = prompt.attempt(account, device.accounts[account].password)
                 _leave(outcome)
                 case.expect_refused(f"{account}, not declared on {surface}", outcome, claim=claim_id)
