@@ -19,6 +19,7 @@ from harness.clauses.model import Strength
 from harness.clean import show_text
 from harness.errors import BaselineLost, BenchFault, DiskFull, ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
+from harness.readiness import check_ready
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
 from harness.verdict import (
@@ -68,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         rig = load_rig(Path(rig_path))
         rig = rig.with_weaknesses(tuple(config.getoption("--weakness")))
+        if not config.option.collectonly:
+            check_ready(rig)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(RunPlugin(config, rig), "proofrig-run")
