@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from harness.links.dialer import connect
 from harness.links.http import HttpConnection, HttpSilence
 from harness.links.ssh import SshLink
 from harness.links.tls import TlsIdentityMismatch
+from harness.report.equipment import equipment_on
 from harness.rig import rig_file as spec_of
 from harness.rig.loading import Rig, load_rig
 from harness.verdict import EXIT_INCONCLUSIVE
@@ -72,6 +74,10 @@ def check_rig(path: Path) -> int:
         how = finding.how + (f"\n→ {finding.hint}" if finding.hint else "")
         table.add_row(finding.link, finding.address, alive, show_text(how))
     console.print(table)
+    pieces = [piece.model_dump(mode="json") for piece in rig.file.equipment]
+    for piece in equipment_on(datetime.now(UTC).date(), pieces):
+        style = "bold red" if piece.overdue else None
+        console.print(f"equipment: {show_text(str(piece))}", style=style, markup=False, highlight=False)
     if problem is not None:
         console.print(f"identity: {show_text(str(problem))}", markup=False, highlight=False)
         return EXIT_INCONCLUSIVE
@@ -80,9 +86,9 @@ def check_rig(path: Path) -> int:
 
 
 def look_at(bench: Bench) -> list[LinkFinding]:
-    """Open every link of an open bench once and say what was seen of it."""
+    """Ask the power supply and open every link of an open bench once; say what was seen."""
     rig = bench.rig
-    findings = []
+    findings = _look_power(bench)
     for name, spec in rig.file.links.items():
         where = f"{rig.path}: links.{name}"
         try:
@@ -91,6 +97,18 @@ def look_at(bench: Bench) -> list[LinkFinding]:
         except (BenchFault, UsageError) as error:
             findings.append(LinkFinding(name, _address(spec), False, f"{where}: {error.message}", error.hint or ""))
     return findings
+
+
+def _look_power(bench: Bench) -> list[LinkFinding]:
+    """Ask a power supply, the one control that can say something of the power."""
+    spec = bench.rig.file.control
+    if not isinstance(spec, spec_of.ScpiControlSpec):
+        return []
+    try:
+        on = bench.control.alive()
+    except BenchFault as error:
+        return [LinkFinding("(power)", spec.resource, False, error.message, error.hint or "")]
+    return [LinkFinding("(power)", spec.resource, True, f"the output is {'on' if on else 'off'}, as measured")]
 
 
 def _surface_on(rig: Rig, link: str, kind: str) -> str | None:
@@ -168,7 +186,7 @@ def _address(spec: spec_of.LinkSpec) -> str:
         case spec_of.NetworkLinkSpec():
             return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
         case spec_of.SerialLinkSpec() | spec_of.ModbusRtuLinkSpec():
-            return f"{spec.port} {spec.baudrate} 8{spec.parity}1"
+            return f"{spec.port} {spec.baudrate} 8{spec.parity}{spec.stopbits}" + (" RS-485" if spec.rs485 else "")
 
 
 _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.rig.claim_base import Strict
 from harness.rig.control_specs import (
@@ -73,12 +74,22 @@ class Item(Strict):
     setup_code: str = Field(default="", description="Code on the unit's label, for its first use; a credential")
 
 
+def _no_number(value: object) -> object:
+    if isinstance(value, int | float):  # pydantic would take it for seconds since 1970
+        raise ValueError("not a date (YYYY-MM-DD), nor the words `not required`")
+    return value
+
+
 class Equipment(Strict):
     """A piece of bench equipment."""
 
     name: str
+    maker: str = ""
+    model: str = ""
     serial: str = ""
-    calibration_due: str = ""
+    calibration_due: Annotated[date | Literal["not required", ""], BeforeValidator(_no_number)] = Field(
+        default="", description="Last day of the calibration, YYYY-MM-DD, or `not required`"
+    )
 
 
 class Rs485(Strict):
@@ -209,6 +220,7 @@ class RigFile(Strict):
     targets: tuple[str, ...] = Field(default=(), description="Network addresses a test may touch")
     links: dict[str, LinkSpec]
     equipment: tuple[Equipment, ...] = ()
+    photos: tuple[str, ...] = Field(default=(), description="Photographs of the set-up, relative to this file")
     answer_within: float = Field(default=2.0, gt=0, description="Seconds a device may take to answer")
     bench_address: str | None = Field(
         default=None, description="The bench's own address in the device's network, for what the device fetches"

@@ -100,6 +100,9 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
                 ),
             )
         ),
+        ("targets:", "photos: [rig.yaml, none.jpg]\ntargets:", 4, "photograph 'none.jpg' does not exist"),
+        ("targets:", "equipment: [{name: PSU, calibration_due: 2027}]\ntargets:", 4, "not a date"),
+        ("targets:", "equipment: [{name: PSU, calibration_due: 31.12.2027}]\ntargets:", 4, "calibration_due"),
         ("targets:", "control: {type: operator, power_on: ''}\ntargets:", 4, "control.power_on"),
         ("targets:", "reset_line: {link: modbus-tcp, line: dtr}\ntargets:", 1, "no serial link with control lines"),
         ("links:", "links:\n  console: {type: serial, port: 'usb:403:6001'}", 6, "not usb:VID:PID"),
@@ -158,6 +161,13 @@ def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, 
         load_rig(bench)
     assert str(bench.parent / "pump.yaml") in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("due", ["2027-06-30", "'2027-06-30'", "not required", "''"])
+def test_a_calibration_is_due_on_a_day_or_not_at_all(bench: Path, due: str) -> None:
+    edited(bench, "targets:", f"equipment: [{{name: PSU, maker: Rigol, calibration_due: {due}}}]\ntargets:")
+    (piece,) = load_rig(bench).file.equipment
+    assert piece.model_dump(mode="json")["calibration_due"] == due.strip("'")
 
 
 def test_environment_variables_are_filled_in(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
