@@ -21,6 +21,7 @@ from harness.errors import BaselineLost, BenchFault, DiskFull, ProofrigError, Us
 from harness.pytest_record import RunRecord
 from harness.qualify.challenge_run import ChallengePlugin, read_challenge
 from harness.qualify.falsify import falsify
+from harness.readiness import check_ready
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
 from harness.verdict import (
@@ -74,6 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
         rig = load_rig(Path(rig_path))
         rig = rig.with_weaknesses(tuple(config.getoption("--weakness")))
         rig = _challenged(config, rig)
+        if not config.option.collectonly:
+            check_ready(rig)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(RunPlugin(config, rig), "proofrig-run")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from serial.rs485 import RS485Settings
+
 from harness.capture import CaptureFile
 from harness.clean import Masker, file_name
 from harness.device.outcomes import NoAnswer, Outcome
@@ -27,6 +29,7 @@ from harness.rig.rig_file import (
     ModbusTcpLinkSpec,
     NetworkLinkSpec,
     QemuControlSpec,
+    Rs485,
     SerialLinkSpec,
     SshLinkSpec,
 )
@@ -83,7 +86,7 @@ class RigWiring:
         """Return the shared console, or a new SSH shell."""
         spec = self._spec(link)
         if isinstance(spec, SerialLinkSpec):
-            return self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
+            return self._serial(link, spec)
         if isinstance(spec, SshLinkSpec):
             return self._shell(link)
         raise UsageError(f"link {link!r} ({spec.type}) carries no dialogue", hint="use a serial or ssh link")
@@ -114,8 +117,9 @@ class RigWiring:
                         self.dialer, spec.host, spec.port, unit=1, name=link, tap=self.tap(link)
                     )
                 case ModbusRtuLinkSpec():
-                    stream = self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
-                    self._modbus[link] = open_modbus_rtu(stream, unit=1, baudrate=spec.baudrate)
+                    paced = spec.port.startswith(("/", "usb:", "rfc2217://"))
+                    stream = self._serial(link, spec)
+                    self._modbus[link] = open_modbus_rtu(stream, unit=1, baudrate=spec.baudrate, paced=paced)
                 case _:
                     raise UsageError(f"link {link!r} is {spec.type}, not Modbus")
         return self._modbus[link]
@@ -214,6 +218,19 @@ class RigWiring:
                 case ModbusRtuLinkSpec():
                     self.modbus(name)
 
+    def pulse_reset(self) -> None:
+        """Pulse the reset line of the rig file.
+
+        Raises:
+            UsageError: it has none.
+            BenchFault: the adapter cannot.
+        """
+        reset = self.rig.file.reset_line
+        stream = self.open_stream(reset.link) if reset is not None else None
+        if reset is None or not isinstance(stream, StreamLink):
+            raise UsageError("this rig has no reset line", where=str(self.rig.path), hint="add reset_line")
+        stream.pulse(reset.line, reset.seconds, resting=reset.resting)
+
     def drop(self, *, serial: bool = True) -> None:
         """Close every link, or all but the serial lines; captures stay open for what comes after."""
         for transport, _ in self._diagnostics.values():
@@ -263,15 +280,20 @@ class RigWiring:
         emulated = isinstance(self.rig.file.control, QemuControlSpec)
         return emulated and spec.port is not None and spec.port.startswith("control:")
 
-    def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
+    def _serial(self, link: str, spec: SerialLinkSpec | ModbusRtuLinkSpec) -> StreamLink:
         if link not in self._streams:
+            reset = self.rig.file.reset_line
+            emulated = spec.port.startswith("control:")
             self._streams[link] = open_serial(
-                self._url(port),
-                baudrate=baudrate,
-                parity=parity,
+                self._url(spec.port),
+                baudrate=spec.baudrate,
+                parity=spec.parity,
+                stopbits=spec.stopbits,
+                rs485_settings=None if spec.rs485 is None else _rs485(spec.rs485),
+                resting={reset.line: reset.resting} if reset is not None and reset.link == link else None,
                 name=link,
                 tap=self.tap(link),
-                send_break=self._break_of(port.removeprefix("control:")) if port.startswith("control:") else None,
+                send_break=self._break_of(spec.port.removeprefix("control:")) if emulated else None,
             )
         return self._streams[link]
 
@@ -314,6 +336,15 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
+
+
+def _rs485(spec: Rs485) -> RS485Settings:
+    return RS485Settings(
+        rts_level_for_tx=spec.rts_sends,
+        rts_level_for_rx=spec.rts_receives,
+        delay_before_tx=spec.before_sending,
+        delay_before_rx=spec.after_sending,
+    )
 
 
 def _unobserved(surface: str, operation: str, outcome: Outcome[object]) -> None:

@@ -137,6 +137,7 @@ def read_run(run_dir: Path) -> RunRecord:
     unsupported = [case.name for case in records if case.reason.startswith(_UNSUPPORTED)]
     if unsupported:
         problems.append(f"recorded as PASS, but the checks are not in any whole journal: {', '.join(unsupported)}")
+    problems += _photos(run_dir, rig)
     return RunRecord(
         run_dir=run_dir,
         run=start.get("run", run_dir.name),
@@ -202,6 +203,18 @@ def _sound(entry: Entry) -> bool:
         return True
     except (KeyError, ValueError, AttributeError):
         return False
+
+
+def _photos(run_dir: Path, rig: Mapping[str, Any]) -> Iterable[str]:
+    """Say which photographs of the set-up are not those of the run any more."""
+    for photo in rig.get("photos", ()):
+        try:
+            digest = hashlib.sha256((run_dir / photo["file"]).read_bytes()).hexdigest()
+        except OSError as error:
+            yield f"{photo['file']}: cannot be read: {error.strerror}"
+            continue
+        if digest != photo["sha256"]:
+            yield f"{photo['file']}: is not the photograph the journal recorded"
 
 
 def _workers(run_dir: Path, main: Reading, problems: list[str]) -> dict[str, Reading]:

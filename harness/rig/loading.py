@@ -107,6 +107,13 @@ def load_rig(path: Path) -> Rig:
                 where=_where(path, tree, ("links",)),
                 hint=f"add links.{name}",
             )
+    for number, photo in enumerate(rig_file.photos):
+        if not (path.parent / photo).is_file():
+            raise UsageError(
+                f"photograph {photo!r} does not exist",
+                where=_where(path, tree, ("photos", number)),
+                hint="give the path of the file relative to the rig file",
+            )
     return Rig(
         path=path.resolve(),
         file=rig_file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from harness.clean import show, show_text
 from harness.control.base import Capability
 from harness.errors import ProofrigError, WrongDevice
 from harness.journal import Journal
+from harness.report.equipment import equipment_on
 from harness.rig.loading import Rig, load_rig
 from harness.rig_check.links import LinkFinding, look_at
 from harness.rig_check.trials import Answer, Trial
@@ -60,6 +62,9 @@ def check_rig(path: Path, *, changing: bool = False) -> int:
     if trials:
         console.print(_trial_table(trials))
         _summarise(console, trials)
+    pieces = [piece.model_dump(mode="json") for piece in rig.file.equipment]
+    for each in equipment_on(datetime.now(UTC).date(), pieces):
+        console.print(Text(f"equipment: {show_text(str(each))}", style="bold red" if each.overdue else ""))
     if walk.not_let_in:
         accounts = ", ".join(f"{account} (on {surface})" for account, surface in walk.not_let_in.items())
         console.print(Text(f"not let in, and not tried again: {accounts}\n  → compare accounts in the device file"))
@@ -88,7 +93,7 @@ def _begin(bench: Bench) -> ProofrigError | Undecided | None:
             bench.fresh(watch=False)
         else:
             bench.wiring.open_eager()
-            bench.check_identity()
+            bench.check_identity(within=bench.power_up())
     except (ProofrigError, Undecided) as error:
         return error
     return None

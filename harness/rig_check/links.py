@@ -34,9 +34,9 @@ class LinkFinding:
 
 
 def look_at(bench: Bench) -> list[LinkFinding]:
-    """Open every link of an open bench once and say what was seen of it."""
+    """Ask the power supply and open every link of an open bench once; say what was seen."""
     rig = bench.rig
-    findings = []
+    findings = _look_power(bench)
     for name, spec in rig.file.links.items():
         where = f"{rig.path}: links.{name}"
         try:
@@ -45,6 +45,18 @@ def look_at(bench: Bench) -> list[LinkFinding]:
         except (BenchFault, UsageError) as error:
             findings.append(LinkFinding(name, _address(spec), False, f"{where}: {error.message}", error.hint or ""))
     return findings
+
+
+def _look_power(bench: Bench) -> list[LinkFinding]:
+    """Ask a power supply, the one control that can say something of the power."""
+    spec = bench.rig.file.control
+    if not isinstance(spec, spec_of.ScpiControlSpec):
+        return []
+    try:
+        on = bench.control.alive()
+    except BenchFault as error:
+        return [LinkFinding("(power)", spec.resource, False, error.message, error.hint or "")]
+    return [LinkFinding("(power)", spec.resource, True, f"the output is {'on' if on else 'off'}, as measured")]
 
 
 def _surface_on(rig: Rig, link: str, kind: str) -> str | None:
@@ -127,7 +139,7 @@ def _address(spec: spec_of.LinkSpec) -> str:
         case spec_of.NetworkLinkSpec():
             return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
         case spec_of.SerialLinkSpec() | spec_of.ModbusRtuLinkSpec():
-            return f"{spec.port} {spec.baudrate} 8{spec.parity}1"
+            return f"{spec.port} {spec.baudrate} 8{spec.parity}{spec.stopbits}" + (" RS-485" if spec.rs485 else "")
 
 
 _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
