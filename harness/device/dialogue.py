@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.links.base import PeerClosed
 from harness.links.stream import StreamLink
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import Scalar
+from harness.rig.templates import Scalar
 
 __all__ = ["DialogueEntrance", "DialogueSession", "DialogueSurface"]
 

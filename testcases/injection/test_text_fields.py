@@ -11,13 +11,16 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
+from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
 from harness.procedures.acting import do, permitted, prepare
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
-from harness.rig.http_surface import HttpAction, holes
+from harness.rig.http_surface import HttpAction
+from harness.rig.message_surface import MessageAction
 from harness.rig.rig_file import Effect
+from harness.rig.templates import holes
 from harness.testcase import About, Instance, contributes, each, each_surface, testcase, verifies
 
 CLAIM = "BASE-INPUT"
@@ -90,9 +93,9 @@ def texts_of(device: DeviceFile) -> Iterator[Instance]:
                     yield Instance(f"{surface}-{name}", (surface, name))
 
 
-def taken(action: Action | HttpAction) -> dict[str, str]:
+def taken(action: Action | HttpAction | MessageAction) -> dict[str, str]:
     """Return the arguments of an action that are text, with their harmless values."""
-    if isinstance(action, HttpAction):
+    if not isinstance(action, Action):
         return {name: value for name, value in action.args.items() if isinstance(value, str)}
     return {str(number): value for number, value in enumerate(action.args) if not re.fullmatch(r"[\d.]+", value)}
 
@@ -109,7 +112,7 @@ def taken(action: Action | HttpAction) -> dict[str, str]:
 def test_text(case: Case, surface: str, action: str) -> None:
     door = case.bench.log_in_surface(surface)
     spec = door.actions[action]
-    assert isinstance(spec, Action | HttpAction)
+    assert isinstance(spec, Action | HttpAction | MessageAction)
     payloads = Payloads()
     case.attack(surface, f"texts for interpreters in {', '.join(taken(spec))} of {action}")
     prepare(case, surface, action)
@@ -146,13 +149,15 @@ class Field:
         self.spec = door.actions[action]
 
     def fits(self, argument: str, text: str) -> bool:
-        """A dialogue and a header take lines: what ends one or edits it is the business of other testcases."""
+        """A dialogue, a message and a header take lines: what ends one is the business of other testcases."""
+        if isinstance(self.door, MessageSurface) and self.door.exchange.codec.delimits(text):
+            return False
         in_line = not isinstance(self.spec, HttpAction) or argument in holes(self.spec.headers)
         return not in_line or (text.isascii() and text.isprintable())
 
     def do(self, session: Session, argument: str, text: str) -> Outcome[Answer]:
         """Carry the action out with a text in the place of one argument, the others harmless."""
-        if isinstance(self.spec, HttpAction):
+        if isinstance(self.spec, HttpAction | MessageAction):
             return session.do(self.action, **{argument: text})
         assert isinstance(self.spec, Action)
         return session.do(self.action, *(text if str(n) == argument else v for n, v in enumerate(self.spec.args)))
