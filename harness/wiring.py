@@ -314,9 +314,10 @@ class RigWiring:
     def _connection(self, link: str, spec: TcpLinkSpec) -> StreamLink | NoAnswer:
         """Connect; each connection is recorded on a channel of its own."""
         self._connected += 1
+        tap = self.tap(link)
         try:
             stream = open_tcp(
-                self.dialer, spec.host, spec.port, name=link, tap=self.tap(link), timeout=max(5.0, self.answer_within),
+                self.dialer, spec.host, spec.port, name=link, tap=tap, timeout=max(5.0, self.answer_within),
                 channel=self._connected,
             )  # fmt: skip
         except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from harness.fuzz.grammar import Field, Message, Model
 from harness.rig.claims import UdsServicesClaim
 from harness.rig.device_file import Account, DialogueSurface, MessageSurface, ModbusSurface, UdsSurface
-from harness.rig.templates import Scalar, holes
+from harness.rig.templates import Scalar
 
 __all__ = ["LOG_IN", "NOBODY", "PASSWORD", "dialogue_model", "message_model", "modbus_model", "uds_model"]
 
@@ -109,7 +109,7 @@ def message_model(spec: MessageSurface, accounts: Mapping[str, Account]) -> Mode
     A log-in by PIN alone is left out: each wrong one would count towards a lock for everybody.
     """
     messages = []
-    if "account" in holes(spec.login.send):
+    if spec.names_users:
         values = {"account": NOBODY, "password": "not-the-password"}
         messages.append(Message("log-in", _text(spec.login.send, values), state=LOG_IN))
     for state in (LOG_IN, *accounts):

@@ -124,6 +124,11 @@ class MessageSurface(LogInSurface):
     unknown_message: str = Field(default="XYZZY", description="A message the device must refuse")
     fields: dict[str, FieldCodec]
 
+    @property
+    def names_users(self) -> bool:
+        """Whether a log-in says who it is; a PIN alone does not."""
+        return "account" in holes(self.login.send)
+
     @field_validator("values")
     @classmethod
     def _name_and_value(cls, values: str) -> str:

@@ -15,6 +15,7 @@ from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
 from harness.procedures.acting import do, permitted, prepare
+from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
 from harness.rig.http_surface import HttpAction
@@ -288,11 +289,13 @@ def test_log_in(case: Case, claim_id: str, surface: str) -> None:
     console = _console(case)
     mark = console.mark() if console else 0
     with door.entrance() as prompt:
+        refused = RefusedLogIns(case, surface, prompt)
         for number, text in enumerate(payloads.texts(known)):
             if not text or not (isinstance(door, HttpSurface) or (text.isprintable() and len(text) < 200)):
                 continue
             for title, user, password in (("user name", text, "x"), ("password", "nobody-here", text)):
                 outcome = prompt.attempt(user, password)
+                refused.one_more()
                 shown = f"{title} {text[:40]!r}" + (f", {len(text)} characters" if len(text) > 40 else "")
                 # What is no request to log in is refused like any other that the surface does not take.
                 held = None if isinstance(outcome, NoAnswer) else not isinstance(outcome, Accepted)
