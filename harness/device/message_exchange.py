@@ -52,8 +52,15 @@ class MessageExchange:
         self.codec = Codec(spec.framing)
 
     def filled(self, template: str, values: Mapping[str, Scalar]) -> bytes:
-        """Return a template filled in, in the charset; what that does not have goes out as UTF-8."""
-        text = str(fill(template, {"serial": self._wiring.unit_serial, **values}))
+        """Return a template filled in, as bytes."""
+        return self.encoded(self.text(template, values))
+
+    def text(self, template: str, values: Mapping[str, Scalar]) -> str:
+        """Return a template filled in."""
+        return str(fill(template, {"serial": self._wiring.unit_serial, **values}))
+
+    def encoded(self, text: str) -> bytes:
+        """Return a text in the charset; what that does not have goes out as UTF-8."""
         try:
             return text.encode(self._spec.framing.charset)
         except UnicodeEncodeError:

@@ -75,6 +75,11 @@ class _Messenger:
         """Whether the next message goes where the last one went."""
         return self._stream is not None and self._stream.lost is None
 
+    def send_line(self, line: str, *, operation: str = "text") -> Outcome[Answer]:
+        """Send any text as a whole message."""
+        exchange = self.surface.exchange
+        return self.send(exchange.codec.frame(exchange.encoded(line)), operation=operation)
+
     def poke(self, data: bytes, *, send_break: bool = False, operation: str = "bytes") -> Outcome[bytes]:
         """Send raw bytes and the end of a message, or a break; accepted with all that came when it answers again.
 
@@ -274,6 +279,15 @@ class MessageSurface(LogInSurface):
         """Log out before the next log-in, on a line that all share: nobody knows who is logged in."""
         self._empty = None
 
+    def line_of(self, action: str) -> str:
+        """Return the text of an action with its harmless arguments."""
+        spec = self.spec.actions[action]
+        return self.exchange.text(spec.send, {"account": "", **spec.args})
+
+    def carries(self, line: str) -> bool:
+        """Say whether a text can be sent in a message: nothing in it begins or ends one."""
+        return not self.exchange.codec.delimits(line)
+
     def enter(self) -> MessageEntrance:
         """Stand before the log-in."""
         return MessageEntrance(self)
@@ -311,6 +325,10 @@ class MessageEntrance(_Messenger, Entrance):
     def do(self, action: str) -> Outcome[Answer]:
         """Ask for a declared action without having logged in."""
         return self.send(self.message(action), action=action, operation=f"{action} before log-in")
+
+    def say(self, line: str, *, operation: str = "text before log-in") -> Outcome[Answer]:
+        """Send any text as a whole message, without having logged in."""
+        return self.send_line(line, operation=operation)
 
     def close(self) -> None:
         """Give the stream back."""

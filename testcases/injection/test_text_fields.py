@@ -151,7 +151,7 @@ class Field:
 
     def fits(self, argument: str, text: str) -> bool:
         """A dialogue, a message and a header take lines: what ends one is the business of other testcases."""
-        if isinstance(self.door, MessageSurface) and self.door.exchange.codec.delimits(text):
+        if isinstance(self.door, MessageSurface) and not self.door.carries(text):
             return False
         in_line = not isinstance(self.spec, HttpAction) or argument in holes(self.spec.headers)
         return not in_line or (text.isascii() and text.isprintable())

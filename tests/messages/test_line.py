@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 
 #: Folders and files with testcases that apply to it.
 APPLY = ["authentication", "authorisation", "injection", "serial/test_message_framing.py", "fuzzing/test_messages.py"]
-APPLY += ["serial/test_hostile_input.py"]
+APPLY += ["serial/test_hostile_input.py", "serial/test_no_shell.py"]
 PLUGIN = "-p", "no:cacheprovider"
 
 
@@ -49,8 +49,10 @@ def test_the_honest_controller_passes(tmp_path: Path) -> None:
     assert rest == set(), {name: seen.reasons[name] for name in rest}
     assert {name.split("[")[0] for name in passed} == {
         "AUTH-DEFAULT-PASSWORD", "AUTH-IDLE-LOGOFF", "AUTH-LOCKOUT", "AUTH-LOG-IN-TIME", "AUTH-UNKNOWN-USER",
-        "AUTHZ-BEFORE-LOGIN", "AUTHZ-ROLE", "CONSOLE-HOSTILE-INPUT", "FUZZ-MESSAGES", "INJECT-LOG-IN", "INJECT-TEXT",
+        "AUTHZ-BEFORE-LOGIN", "AUTHZ-ROLE", "CONSOLE-HOSTILE-INPUT", "CONSOLE-NO-SHELL",
+        "FUZZ-MESSAGES", "INJECT-LOG-IN", "INJECT-TEXT",
         "MESSAGE-CHECKSUM", "MESSAGE-FRAMING", "SESSION-ENDS", "SESSION-HOSTILE-INPUT",
+        "SESSION-NO-SHELL",
     }  # fmt: skip
 
 
@@ -81,16 +83,18 @@ def test_a_liar_from_the_start_never_passes(lie: str, tmp_path: Path) -> None:
     assert len(seen.verdicts) == 2
 
 
-@pytest.mark.parametrize(("lie", "after"), [(lie, 13) for lie in LIES] + [("mute", 21), ("accept", 21), ("replay", 21)])
+@pytest.mark.parametrize(("lie", "after"), [(lie, 13) for lie in LIES] + [("mute", 15), ("accept", 15), ("replay", 15)])
 def test_a_liar_after_the_baseline_never_passes(lie: str, after: int, tmp_path: Path) -> None:
-    """13 messages are baseline and the proof of life before the attack; 21 is in the middle of the body."""
+    """13 messages are baseline and the proof of life before the attack; 15 is in the body of each."""
     files = ["authentication/test_default_passwords.py", "authentication/test_idle_log_off.py", "authorisation"]
     files += ["serial/test_message_framing.py"]
     only = "default or idle or before_log_in or checksum"
     seen = trial(tmp_path, *files, lie=lie, after=after, options=["-k", only])
     assert seen.of(Verdict.PASS) == [], seen.output
     assert len(seen.verdicts) == 4
-    assert not any("baseline" in why for why in seen.reasons.values()), "the lie came too early to be met"
+    assert not any("brought to its baseline" in why for why in seen.reasons.values()), (
+        "the lie came too early to be met"
+    )
 
 
 def other_rig(folder: Path, *, style: str, tcp: bool) -> Path:
@@ -119,7 +123,7 @@ def test_other_ways_to_log_in_and_off(style: str, tcp: bool, tmp_path: Path) -> 
     seen = trial(tmp_path, *APPLY, rig=other_rig(tmp_path, style=style, tcp=tcp))
     rest = {name for name in seen.verdicts if seen.verdicts[name] not in (Verdict.PASS, Verdict.NOT_APPLICABLE)}
     assert rest == set(), {name: seen.reasons[name] for name in rest}
-    assert len(seen.of(Verdict.PASS)) == 15 + ("pin" not in style)
+    assert len(seen.of(Verdict.PASS)) == 17 + ("pin" not in style)
 
 
 def test_a_session_that_is_never_over_is_found_without_an_announcement(tmp_path: Path) -> None:
