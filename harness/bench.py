@@ -26,6 +26,7 @@ from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface
+from harness.device.messages import MessageSurface
 from harness.device.modbus_map import ModbusSurface
 from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.device.surface import Surface
@@ -130,6 +131,17 @@ class Bench:
     def dialogue(self, name: str) -> DialogueSurface:
         """Return a dialogue, for those who need its bytes."""
         return self._of_kind(name, DialogueSurface, "dialogue")
+
+    def messages(self, name: str) -> MessageSurface:
+        """Return a surface of framed messages, for those who need its bytes."""
+        return self._of_kind(name, MessageSurface, "surface of messages")
+
+    def line(self, name: str) -> DialogueSurface | MessageSurface:
+        """Return a surface on a byte stream, for those who put raw bytes on it."""
+        surface = self.surface(name)
+        if not isinstance(surface, DialogueSurface | MessageSurface):
+            raise UsageError(f"surface {name!r} is on no byte stream")
+        return surface
 
     def http(self, name: str) -> HttpSurface:
         """Return an HTTP surface, for those who need its requests."""

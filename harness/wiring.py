@@ -16,6 +16,7 @@ from harness.links.dialer import Dialer
 from harness.links.http import HttpLink, Trust
 from harness.links.isotp import IsoTpLink
 from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
+from harness.links.network import open_tcp
 from harness.links.serial import open_serial
 from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused, open_ssh
 from harness.links.stream import StreamLink
@@ -32,6 +33,7 @@ from harness.rig.rig_file import (
     Rs485,
     SerialLinkSpec,
     SshLinkSpec,
+    TcpLinkSpec,
 )
 
 __all__ = ["Observer", "RigWiring"]
@@ -73,6 +75,8 @@ class RigWiring:
         self._diagnostics: dict[tuple[str, int], tuple[IsoTpLink, UdsClient]] = {}
         self._shells: dict[int, SshLink] = {}
         self._servers: dict[str, HttpLink] = {}
+        self._connections: dict[int, StreamLink] = {}
+        self._connected = 0
         self.masker = Masker(rig.secrets())
 
     # harness.device.surface.Wiring
@@ -83,16 +87,24 @@ class RigWiring:
         return self.rig.file.answer_within
 
     def open_stream(self, link: str) -> StreamLink | NoAnswer:
-        """Return the shared console, or a new SSH shell."""
+        """Return the shared console, a new SSH shell or a new TCP connection."""
         spec = self._spec(link)
         if isinstance(spec, SerialLinkSpec):
             return self._serial(link, spec)
         if isinstance(spec, SshLinkSpec):
             return self._shell(link)
-        raise UsageError(f"link {link!r} ({spec.type}) carries no dialogue", hint="use a serial or ssh link")
+        if isinstance(spec, TcpLinkSpec):
+            return self._connection(link, spec)
+        raise UsageError(f"link {link!r} ({spec.type}) is no byte stream", hint="use a serial, ssh or tcp link")
+
+    def shared(self, link: str) -> bool:
+        """Say whether a stream is one line for all."""
+        return isinstance(self._spec(link), SerialLinkSpec)
 
     def close_stream(self, link: str, stream: StreamLink) -> None:
-        """Close an SSH shell with its connection; leave a console open."""
+        """Close a connection, an SSH shell with its own; leave a console open."""
+        if self._connections.pop(id(stream), None) is not None:
+            stream.close()
         shell = self._shells.pop(id(stream), None)
         if shell is not None:
             stream.close()
@@ -245,6 +257,9 @@ class RigWiring:
             stream.close()
         for server in self._servers.values():
             server.close()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         self._servers.clear()
         self._diagnostics.clear()
         self._modbus.clear()
@@ -317,6 +332,20 @@ class RigWiring:
             name=link,
             tap=self.tap(link),
         )
+
+    def _connection(self, link: str, spec: TcpLinkSpec) -> StreamLink | NoAnswer:
+        """Connect; each connection is recorded on a channel of its own."""
+        self._connected += 1
+        tap = self.tap(link)
+        try:
+            stream = open_tcp(
+                self.dialer, spec.host, spec.port, name=link, tap=tap, timeout=max(5.0, self.answer_within),
+                channel=self._connected,
+            )  # fmt: skip
+        except OSError as error:
+            return NoAnswer(f"no connection: {error.strerror or error}")
+        self._connections[id(stream)] = stream
+        return stream
 
     def _shell(self, link: str) -> StreamLink | NoAnswer:
         connection = self.connect_ssh(link)

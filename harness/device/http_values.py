@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from harness.rig.http_surface import HttpPattern, Scalar
+from harness.rig.http_surface import HttpPattern
+from harness.rig.templates import Scalar
 
 __all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "matches", "octets_of", "parse", "rows"]
 

@@ -15,7 +15,7 @@ from harness.device.surface import Clock, Surface, Wiring
 from harness.device.values import Value
 from harness.errors import UsageError
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import Scalar
+from harness.rig.templates import Scalar
 
 __all__ = ["Entrance", "LogInSurface", "LoggedOff", "Session"]
 
@@ -99,6 +99,9 @@ class LogInSurface(Surface):
 
     announces_log_off = True
     """Whether the device says by itself that it has logged a session off."""
+
+    one_session = False
+    """Whether a log-in ends the session that is open: on a line that all share, without sessions by name."""
 
     def __init__(
         self, name: str, wiring: Wiring, *, spec: spec_of.LogInSurface, accounts: Mapping[str, spec_of.Account]

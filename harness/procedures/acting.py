@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.case import Case
 from harness.device.answer import Answer
-from harness.device.http import HttpSession
+from harness.device.log_in import Session
 from harness.device.outcomes import Outcome, Refused
 from harness.verdict import Undecided
 
@@ -33,7 +33,7 @@ def in_role(case: Case, surface: str, roles: Collection[str], *, to: str) -> str
 
 
 @contextmanager
-def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
+def acting(case: Case, surface: str, action: str) -> Iterator[Session]:
     """Open a session of somebody who may do `action`, log out after the block.
 
     Raises:
@@ -44,7 +44,7 @@ def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
         raise Undecided(f"no declared account may do {action} on {surface}")
     # A declared account may be gone, after a restore or a reset: the next one that may will do.
     for account in able:
-        opened = case.bench.http(surface).log_in(account)
+        opened = case.bench.log_in_surface(surface).log_in(account)
         if not isinstance(opened, Refused):
             break
     session = case.value(opened, f"log-in of {account}")

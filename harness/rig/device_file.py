@@ -13,6 +13,7 @@ from harness.rig.claims import (
     Claim,
     ClaimBase,
     FirstUseClaim,
+    FramingClaim,
     PermissionClaim,
     RestoreClaim,
     Source,
@@ -20,6 +21,7 @@ from harness.rig.claims import (
 )
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
+from harness.rig.message_surface import MessageSurface
 
 __all__ = [
     "Account",
@@ -32,6 +34,7 @@ __all__ = [
     "FieldCodec",
     "HttpSurface",
     "LogInSurface",
+    "MessageSurface",
     "ModbusSurface",
     "Register",
     "SurfaceSpec",
@@ -198,7 +201,7 @@ class BusCommandSurface(Strict):
 
 
 SurfaceSpec = Annotated[
-    DialogueSurface | HttpSurface | ModbusSurface | UdsSurface | BusCommandSurface,
+    DialogueSurface | HttpSurface | MessageSurface | ModbusSurface | UdsSurface | BusCommandSurface,
     Field(discriminator="type"),
 ]
 
@@ -269,6 +272,13 @@ class DeviceFile(Strict):
                     for kind, record in claim.records.items()
                     if record.on not in self.surfaces
                 ]
+            if isinstance(claim, FramingClaim):
+                problems += [
+                    f"claims.{claim_id}: {problem}"
+                    for surface in claim.surfaces
+                    if surface in self.surfaces
+                    for problem in _unframed(claim, surface, self.surfaces[surface])
+                ]
         if self.identity not in self.surfaces:
             problems.append(f"identity: no surface named {self.identity!r}")
         if problems:
@@ -304,6 +314,21 @@ class DeviceFile(Strict):
             if isinstance(spec, UdsSurface) and spec.security:
                 found.append(spec.security.key)
         return found
+
+
+def _unframed(claim: FramingClaim, name: str, spec: SurfaceSpec) -> list[str]:
+    """Return what a surface lacks for a claim about its framing."""
+    if not isinstance(spec, MessageSurface):
+        return [f"surface {name!r} is of type {spec.type}, not messages"]
+    problems = []
+    if claim.account not in spec.accounts:
+        problems.append(f"account {claim.account!r} does not log in on {name}")
+    action = spec.actions.get(claim.action)
+    if action is None or not action.ready or not action.changes:
+        problems.append(f"action {claim.action!r} of {name} must be there, with its `args` and `changes`")
+    if spec.framing.checksum is None and "checksum" in (*claim.refused, *claim.ignored):
+        problems.append(f"surface {name!r} declares no checksum")
+    return problems
 
 
 #: Used where a claim of the baseline set needs a source.

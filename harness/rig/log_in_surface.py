@@ -51,3 +51,8 @@ class LogInSurface(Strict):
     accounts: tuple[str, ...]
     actions: Mapping[str, ActionBase]
     fields: Mapping[str, FieldCodec]
+
+    @property
+    def names_users(self) -> bool:
+        """Whether a log-in says who it is; a PIN alone does not."""
+        return True

@@ -44,6 +44,7 @@ __all__ = [
     "ScpiControlSpec",
     "SerialLinkSpec",
     "SshLinkSpec",
+    "TcpLinkSpec",
 ]
 
 
@@ -176,6 +177,14 @@ class SshLinkSpec(Strict):
     host_key: str = Field(description="Public host key as in known_hosts: `ssh-ed25519 AAAA…`")
 
 
+class TcpLinkSpec(Strict):
+    """A TCP port; each session is a connection of its own. For a line behind a serial server see `serial`."""
+
+    type: Literal["tcp"] = "tcp"
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+
 class NetworkLinkSpec(Strict):
     """The device's addresses on the test network."""
 
@@ -200,7 +209,14 @@ class HttpLinkSpec(Strict):
 
 
 LinkSpec = Annotated[
-    SerialLinkSpec | CanLinkSpec | ModbusTcpLinkSpec | ModbusRtuLinkSpec | SshLinkSpec | NetworkLinkSpec | HttpLinkSpec,
+    SerialLinkSpec
+    | CanLinkSpec
+    | ModbusTcpLinkSpec
+    | ModbusRtuLinkSpec
+    | SshLinkSpec
+    | TcpLinkSpec
+    | NetworkLinkSpec
+    | HttpLinkSpec,
     Field(discriminator="type"),
 ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.bench import Bench
-from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.errors import BenchFault, UsageError
 from harness.links.dialer import connect
 from harness.links.http import HttpConnection, HttpSilence
@@ -68,11 +68,32 @@ def _look_serial(bench: Bench, name: str) -> tuple[bool | None, str]:
     stream = bench.wiring.open_stream(name)
     if isinstance(stream, NoAnswer):
         return False, stream.reason
+    if surface is None and (messages := _surface_on(bench.rig, name, "messages")) is not None:
+        return _look_messages(bench, messages)
     if surface is not None:
         at_prompt = bench.dialogue(surface).conversation.at_log_in_prompt(stream)
         return (True, "stands at the log-in prompt") if at_prompt else (False, "opens, but shows no log-in prompt")
     heard = stream.wait_quiet(0.2, QUIET)
     return (True, f"{len(heard)} bytes heard") if heard else (None, "opens; nothing heard")
+
+
+def _look_tcp(bench: Bench, name: str) -> tuple[bool | None, str]:
+    surface = _surface_on(bench.rig, name, "messages")
+    if surface is not None:
+        return _look_messages(bench, surface)
+    stream = bench.wiring.open_stream(name)
+    if isinstance(stream, NoAnswer):
+        return False, stream.reason
+    bench.wiring.close_stream(name, stream)
+    return True, "connects"
+
+
+def _look_messages(bench: Bench, surface: str) -> tuple[bool | None, str]:
+    with bench.messages(surface).entrance() as entrance:
+        outcome = entrance.ask_unknown()
+    if isinstance(outcome, Refused):
+        return True, "refuses a message that does not exist"
+    return False, f"opens; a message that does not exist: {name_of(outcome)}"
 
 
 def _look_can(bench: Bench, name: str) -> tuple[bool | None, str]:
@@ -134,7 +155,7 @@ def _address(spec: spec_of.LinkSpec) -> str:
     match spec:
         case spec_of.CanLinkSpec():
             return f"{spec.interface} {spec.channel}" + (f" at {spec.port}" if spec.port else "")
-        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec() | spec_of.HttpLinkSpec():
+        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec() | spec_of.TcpLinkSpec() | spec_of.HttpLinkSpec():
             return f"{spec.host}:{spec.port}"
         case spec_of.NetworkLinkSpec():
             return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
@@ -148,6 +169,7 @@ _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
     spec_of.ModbusTcpLinkSpec: _look_modbus,
     spec_of.ModbusRtuLinkSpec: _look_modbus,
     spec_of.SshLinkSpec: _look_ssh,
+    spec_of.TcpLinkSpec: _look_tcp,
     spec_of.NetworkLinkSpec: _look_network,
     spec_of.HttpLinkSpec: _look_http,
 }

@@ -15,8 +15,7 @@ import pytest
 from harness.clean import Masker
 from harness.device import make_surface
 from harness.device.http import HttpSession, HttpSurface
-from harness.device.http_exchange import HttpRefused
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, SessionRefused, Unintelligible
 from harness.errors import UsageError
 from harness.links.dialer import HostDialer
 from harness.rig.loading import load_rig
@@ -229,7 +228,7 @@ def test_a_session_from_log_in_to_log_out(api: HttpSurface, toy: ToyServer, seen
 )
 def test_a_log_in_that_is_refused_says_why(api: HttpSurface, user, password, reason):
     outcome = api.try_log_in(user, password)
-    assert isinstance(outcome, HttpRefused)
+    assert isinstance(outcome, SessionRefused)
     assert outcome.reason == reason
     assert outcome.code in (401, 423, 429)
 
@@ -251,7 +250,7 @@ def test_strange_passwords_travel_whole(api: HttpSurface, toy: ToyServer):
 def test_refusals_are_told_apart(api: HttpSurface):
     session = logged_in(api.log_in("bob"))
     denied = session.do("secret")
-    assert isinstance(denied, HttpRefused)
+    assert isinstance(denied, SessionRefused)
     assert (denied.kind, denied.reason, denied.code) == ("denied", "not permitted", 403)
     assert api.denied(denied)
     assert not api.ended(denied)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from harness.device.backup_layout import header, split, with_header
 from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, parse, rows
 from harness.rig.claims import BackupClaim, BackupPart
-from harness.rig.http_surface import HttpPattern, holes
+from harness.rig.http_surface import HttpPattern
+from harness.rig.templates import holes
 
 JSON = st.recursive(
     st.none()

@@ -149,7 +149,9 @@ def test_none(case, surface): good(case)
     assert "Traceback" not in outcome.output
 
     device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
-    (tmp_path / "device.yaml").write_text(device + "\nnot_applicable: {T-NONE: it has none of these}\n")
+    (tmp_path / "device.yaml").write_text(
+        device.replace("not_applicable:\n", "not_applicable:\n  T-NONE: it has none of these\n")
+    )
     rig = RIG.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
     (tmp_path / "rig.yaml").write_text(
         rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/")
