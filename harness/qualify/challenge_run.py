@@ -40,7 +40,7 @@ def read_challenge(path: Path) -> ChallengeFile:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path), hint="check the path") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        where = ": ".join(filter(None, (str(path), ".".join(map(str, first["loc"])))))
         hint = "`proofrig challenge` writes such files: RUN/CLAIM-NAME/falsified.json"
         raise UsageError(str(first["msg"]), where=where, hint=hint) from error
 
