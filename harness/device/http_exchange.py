@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
 from harness.device.answer import Answer
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, octets_of, parse, rows
+from harness.device.http_values import at_text, encoded, fill, fill_path, flat, form_of, matches, octets_of, parse, rows
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, SessionRefused, Unintelligible
 from harness.device.surface import Wiring
 from harness.links.http import HttpConnection, HttpRequest, HttpResponse, HttpSilence
@@ -72,6 +72,9 @@ class HttpExchange:
         if isinstance(spec, HttpAction) and spec.octets is not None:
             body = spec.octets.encode() if octets is None else octets
             headers.setdefault("Content-Type", "application/octet-stream")
+        elif spec.form:
+            body = form_of(spec.form, values)
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         elif spec.body is not None:
             body = encoded(fill(spec.body, values))
             headers.setdefault("Content-Type", "application/json")

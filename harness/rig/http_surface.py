@@ -7,7 +7,7 @@ the argument itself, a number where it is one. In a path an argument is percent-
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,10 +38,17 @@ class HttpRequestSpec(Strict):
     path: str
     headers: dict[str, str] = Field(default={})
     body: Any = Field(default=None, description="Template of a JSON body; no body when left out")
+    form: dict[str, str] = Field(default={}, description="Fields of a form, as browsers send it; instead of `body`")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if self.body is not None and self.form:
+            raise ValueError("give either `body` or `form`")
+        return self
 
     def named(self) -> set[str]:
         """Return the names the request needs, but for the given ones."""
-        return (holes(self.path) | holes(self.headers) | holes(self.body)) - GIVEN
+        return (holes(self.path) | holes(self.headers) | holes(self.body) | holes(self.form)) - GIVEN
 
 
 class HttpAction(ActionBase, HttpRequestSpec):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from harness.errors import UsageError
 from harness.qualify.trial import Trial, run_trial
 from harness.rig.loading import load_device
 from harness.verdict import Verdict
@@ -144,3 +145,22 @@ def test_the_example_of_the_reference_loads(tmp_path: Path) -> None:
     yaml.dump(device, tmp_path / "device.yaml")
     loaded, _ = load_device(tmp_path / "device.yaml")
     assert loaded.surfaces["line"].type == "messages"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("account: nurse, action: rate", "account: nobody, action: rate", "account 'nobody' does not log in on line"),
+        ("account: nurse, action: rate", "account: nurse, action: status", "action 'status' of line must be there"),
+        ("ignored: [truncated]", "ignored: [control]", "control cannot be refused and ignored"),
+        ("      checksum: {", "      # {", "surface 'line' declares no checksum"),
+    ],
+)
+def test_mistakes_about_framing_are_named_with_their_place(old: str, new: str, words: str, tmp_path: Path) -> None:
+    text = (HERE / "device.yaml").read_text()
+    assert old in text
+    (tmp_path / "device.yaml").write_text(text.replace(old, new))
+    with pytest.raises(UsageError) as raised:
+        load_device(tmp_path / "device.yaml")
+    assert words in raised.value.message
+    assert str(tmp_path / "device.yaml") in (raised.value.where or "")
