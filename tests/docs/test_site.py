@@ -104,6 +104,13 @@ def test_what_leads_out_of_docs_can_be_read_on_the_site(pages: Mapping[Path, _Pa
     assert "AUTH-LOCKOUT" in shown
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_what_is_a_table_in_the_repository_is_one_on_the_site(path: Path, site: Path) -> None:
+    text = re.sub(r"(?ms)^```.*?^```", "", path.read_text(encoding="utf-8"))
+    page = (site / f"{path.stem}.html").read_text(encoding="utf-8")
+    assert page.count("<table>") == len(re.findall(r"(?m)^\|[-:| ]+\|$", text))
+
+
 def test_every_testcase_is_on_the_catalogue_page(pages: Mapping[Path, _Page], site: Path) -> None:
     page = pages[site / "clause-catalogue.html"]
     assert len(page.ids) == len(set(page.ids)), "an id stands twice"
