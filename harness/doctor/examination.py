@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.clean import show_text
+from harness.control.operator import check_terminal
 from harness.doctor import adapters, can_interfaces, emulation, host, software
 from harness.doctor.finding import Finding, State
-from harness.errors import ProofrigError
+from harness.errors import BenchFault, ProofrigError, UsageError
+from harness.links.usb_port import PREFIX, locate
 from harness.rig import rig_file as spec_of
 from harness.rig.loading import Rig, load_rig
 from harness.rig_lock import lock_file
@@ -144,10 +146,7 @@ def _emulation(rig: Rig | None, unneeded: str) -> Iterator[_Step]:
 def _rig(rig: Rig) -> Iterator[_Step]:
     """What one rig needs beside the harness: its control, its files, and the adapter of each of its links."""
     file = rig.file
-    if isinstance(file.control, spec_of.CommandControl):
-        control = file.control
-        commands = [each[0] for each in (control.power_on, control.power_off, control.reset) if each]
-        yield _Step("power", lambda: host.programs("power", commands))
+    yield from _power(file.control)
     yield _Step("files of the rig", lambda: host.files(_files(rig)), "" if _files(rig) else "it names none")
     yield _Step("rig in use", lambda: _in_use(rig), "each process has a device of its own" if rig.cloneable else "")
     kinds = {type(spec) for spec in file.links.values()}
@@ -173,6 +172,26 @@ def _rig(rig: Rig) -> Iterator[_Step]:
         yield _Step(f"bench address {bench}", lambda: host.bench_address(bench))
 
 
+def _power(control: spec_of.ControlSpec) -> Iterator[_Step]:
+    match control:
+        case spec_of.CommandControl():
+            commands = [each[0] for each in (control.power_on, control.power_off, control.reset) if each]
+            yield _Step("power", lambda: host.programs("power", commands))
+        case spec_of.ScpiControlSpec():
+            yield _Step("power", lambda: _untried("power", control.resource))
+        case spec_of.OperatorControlSpec():
+            yield _Step("power", _person)
+
+
+def _person() -> Finding:
+    """Look whether there is a person to ask for the power."""
+    try:
+        check_terminal()
+    except UsageError as error:
+        return Finding("power", State.MISSING, error.message, error.hint or "")
+    return Finding("power", State.GOOD, "there is a terminal to ask a person on")
+
+
 def _files(rig: Rig) -> list[tuple[str, Path]]:
     """Return the files that a rig names, by their keys."""
     named = [("bundles", rig.file.bundles)]
@@ -189,7 +208,16 @@ def _line(what: str, port: str) -> _Step:
         return _Step(what, lambda: host.files([(what, Path(rest))]))
     if "://" in port:
         return _Step(what, lambda: _untried(what, port))
-    return _Step(what, lambda: adapters.adapter(what, Path(port)))
+    return _Step(what, lambda: _adapter(what, port))
+
+
+def _adapter(what: str, port: str) -> Finding:
+    """Look at the adapter that a rig means, by its path or its USB identity."""
+    try:
+        path = locate(port, name=what) if port.startswith(PREFIX) else port
+    except (UsageError, BenchFault) as error:
+        return Finding(what, State.MISSING, error.message, error.hint or "")
+    return adapters.adapter(what, Path(path))
 
 
 def _bus(what: str, spec: spec_of.CanLinkSpec) -> Iterator[_Step]:

@@ -87,7 +87,10 @@ def test_an_emulated_rig_needs_no_adapter() -> None:
 def test_a_bench_that_is_not_here_lacks_what_it_names_and_nothing_else() -> None:
     done = doctor("rigs/pump-bench.yaml")
     assert done.returncode == EXIT_USAGE
-    for what, seen in (("power", "bench-power"), ("link console", "A10K3XYZ"), ("link modbus-rtu", "77A1")):
+    power = row(done.stdout, "power")
+    assert power[1] == State.DOUBTFUL
+    assert "198.51.100.20" in power[2]
+    for what, seen in (("link console", "A10K3XYZ"), ("link modbus-rtu", "77A1")):
         cells = row(done.stdout, what)
         assert cells[1] == State.MISSING
         assert seen in cells[2]
@@ -95,6 +98,23 @@ def test_a_bench_that_is_not_here_lacks_what_it_names_and_nothing_else() -> None
     for what in ("QEMU", "firmware image", "namespaces"):
         assert row(done.stdout, what)[1] == State.UNNEEDED
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_rig_that_asks_a_person_needs_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "desk.yaml"
+    bench = (ROOT / "rigs/pump-bench.yaml").read_text(encoding="utf-8").replace("devices/", f"{ROOT}/rigs/devices/")
+    before, after = bench.split("control:\n", 1)
+    rest = re.sub(r"\A(?:  .*\n)+", "  type: operator\n", after)
+    path.write_text(f"{before}control:\n{rest}", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "doctor", str(path)],
+        cwd=ROOT, env={**os.environ, "COLUMNS": "300"}, capture_output=True, text=True, timeout=90, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == EXIT_USAGE
+    power = row(done.stdout, "power")
+    assert power[1] == State.MISSING
+    assert "there is no terminal" in power[2]
 
 
 def test_a_rig_file_that_is_wrong_is_a_message(tmp_path: Path) -> None:
