@@ -15,20 +15,20 @@ from typing import IO, TypeVar
 
 from harness.clean import show_text
 from harness.control.base import Capability, Control
-from harness.control.command import CommandControl, Commands
 from harness.control.holder import Holder
 from harness.control.machine import load_machine
-from harness.control.none import NoControl
 from harness.control.process import ProcessControl
 from harness.control.qemu import QemuControl
+from harness.control.real import make_real_control
 from harness.control.template import TemplateStore
 from harness.device import make_surface
 from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface
+from harness.device.messages import MessageSurface
 from harness.device.modbus_map import ModbusSurface
-from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.device.surface import Surface
 from harness.device.uds import UdsSurface
 from harness.device.values import Value
@@ -132,6 +132,17 @@ class Bench:
         """Return a dialogue, for those who need its bytes."""
         return self._of_kind(name, DialogueSurface, "dialogue")
 
+    def messages(self, name: str) -> MessageSurface:
+        """Return a surface of framed messages, for those who need its bytes."""
+        return self._of_kind(name, MessageSurface, "surface of messages")
+
+    def line(self, name: str) -> DialogueSurface | MessageSurface:
+        """Return a surface on a byte stream, for those who put raw bytes on it."""
+        surface = self.surface(name)
+        if not isinstance(surface, DialogueSurface | MessageSurface):
+            raise UsageError(f"surface {name!r} is on no byte stream")
+        return surface
+
     def http(self, name: str) -> HttpSurface:
         """Return an HTTP surface, for those who need its requests."""
         return self._of_kind(name, HttpSurface, "HTTP surface")
@@ -207,24 +218,34 @@ class Bench:
             route = report.method
             if report.template is not None:
                 self.journal.write("snapshot", action="clone", template=report.template)
+            self.check_identity()
         else:
             self.wiring.open_eager()
-        self.check_identity()
+            self.check_identity(within=self.power_up())
         self.baseline = self.fingerprint()
         return route
 
-    def power_cycle(self, *, before_on: float = 0.0) -> None:
-        """Cut the power and start cold, links open before the first byte; the caller waits for what it wants.
+    def power_up(self) -> float | None:
+        """Give power to a device that has none; return the seconds it may then take to answer, None for the usual."""
+        if Capability.POWER not in self.control.capabilities or self.control.alive():
+            return None
+        self.journal.write("power", action="on")
+        self.control.power_on()
+        return self.rig.device.starts_within
 
-        `before_on`: seconds the power stays off at least.
+    def power_cycle(self, *, before_on: float = 0.0) -> None:
+        """Take the power, at once where the control can, and start cold; the caller waits for what it wants.
+
+        The links are open before the first byte. `before_on`: seconds the power stays off at least.
         """
         self._stop_watches()
         self._surfaces.clear()
         self.wiring.drop()
         self._set_before_run()
         self._settled = False
-        self.journal.write("power", action="cut")
-        self.control.cut()
+        at_once = Capability.CUT in self.control.capabilities
+        self.journal.write("power", action="cut" if at_once else "off")
+        (self.control.cut if at_once else self.control.power_off)()
         if before_on:
             # Nothing can be awaited on a device without power: this is the off time itself.
             time.sleep(before_on)
@@ -282,8 +303,10 @@ class Bench:
         expected = {"model": device.model, "serial": item.serial, "version": " or ".join(versions)}
         surface = self.surface(device.identity)
         deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
+        # A refused log-in is not tried again: it counts towards the lock of the account.
+        settled = (Accepted, Refused) if isinstance(surface, LogInSurface) else Accepted
         outcome = surface.read_all(list(expected))
-        while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
+        while not isinstance(outcome, settled) and time.monotonic() < deadline:
             outcome = surface.read_all(list(expected))
         if not isinstance(outcome, Accepted):
             # A device that is silent is no fault of the bench: that would have the testcase repeated.
@@ -344,11 +367,9 @@ class Bench:
                 return ProcessControl(command, log=log)
             case spec_of.QemuControlSpec():
                 return self._make_qemu(spec, log=log)
-            case spec_of.CommandControl():
-                on, off, reset = spec.power_on, spec.power_off, spec.reset or None
-                return CommandControl(Commands(power_on=on, power_off=off, reset=reset, timeout_s=spec.timeout))
-            case spec_of.NoControl():
-                return NoControl()
+            case _:
+                pulse = lambda: self.wiring.pulse_reset()  # noqa: E731  (there is no wiring yet)
+                return make_real_control(spec, rig=self.rig, journal=self.journal, pulse=pulse)
 
     def _make_qemu(self, spec: spec_of.QemuControlSpec, *, log: Path) -> QemuControl:
         description = self.rig.resolve(spec.machine)

@@ -206,7 +206,7 @@ class Case:
     def timing(
         self, title: str, *, measured: float | None, low: float, high: float, uncertainty: float, claim: str
     ) -> bool:
-        """A time in seconds, measured until now, must lie in a range.
+        """A time in seconds, measured until now, must lie in a range; None: waited for in vain up to the range's end.
 
         Within the uncertainty of an end of the range it is undecided; so it is when the bench was held up for
         more than a third of the limit meanwhile.
@@ -223,7 +223,7 @@ class Case:
         else:
             held = None
         now = time.monotonic()
-        stall = 0.0 if measured is None else self.bench.stalls.worst(now - measured - 1, now)
+        stall = self.bench.stalls.worst(now - (high if measured is None else measured) - 1, now)
         if stall > high / 3:
             held, stalled, observed = None, True, f"{observed}, bench stalled {stall:.2f} s"
         expected = f"{low:.2f} to {high:.2f} s"

@@ -55,10 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(run)
     run.set_defaults(command=_run)
 
+    doctor = commands.add_parser("doctor", help="check this host, for one rig if it is given, and say what to do")
+    doctor.add_argument("rig", type=Path, metavar="RIG", nargs="?", help="look only at what this rig needs")
+    doctor.set_defaults(command=_doctor)
+
     rig = commands.add_parser("rig", help="look at a rig")
     rig_commands = rig.add_subparsers(required=True, metavar="COMMAND")
-    check = rig_commands.add_parser("check", help="open every link once, read the identity, show what answers")
+    check = rig_commands.add_parser(
+        "check", help="open every link, read the identity, try every operation that only reads"
+    )
     check.add_argument("rig", type=Path, metavar="RIG")
+    check.add_argument(
+        "--all", action="store_true", help="try those that change something, too, where the rig permits their effects"
+    )
     check.set_defaults(command=_rig_check)
     schema = rig_commands.add_parser("schema", help="print the JSON schemas of rig and device files")
     schema.add_argument("name", nargs="?", choices=["rig", "device"], help="only this one")
@@ -68,6 +77,25 @@ def _parser() -> argparse.ArgumentParser:
     console = commands.add_parser("console", help="talk to the device's console; everything is recorded")
     console.add_argument("rig", type=Path, metavar="RIG")
     console.set_defaults(command=_console)
+
+    challenge = commands.add_parser(
+        "challenge",
+        help="falsify each claim of the device file in memory: a testcase must notice",
+        description="Falsify each claim of the device file in memory, run the testcases that depend on it, and list "
+        "what no testcase notices. Exit code 0: all was noticed; 10: something was not; 11: something could not be "
+        "judged; 12: something was not tried.",
+    )
+    challenge.add_argument("rig", type=Path, metavar="RIG")
+    challenge.add_argument("--claim", action="append", default=[], metavar="ID", help="this claim; may be repeated")
+    challenge.add_argument(
+        "--testcases", type=Path, action="append", default=[], metavar="PATH", help="these only; may be repeated"
+    )
+    challenge.add_argument("--quick", action="store_true", help="leave out the slow testcases")
+    challenge.add_argument(
+        "--honest", type=Path, metavar="RUN", help="run on the unchanged files, instead of a new one"
+    )
+    challenge.add_argument("--run-dir", type=Path, metavar="DIR", help="folder (default: a new one under reports/)")
+    challenge.set_defaults(command=_challenge)
 
     replay = commands.add_parser("replay", help="send a finding's input again: FIXED or STILL FAILING")
     replay.add_argument("finding", type=Path, metavar="FINDING", help="findings/NAME.json of a run")
@@ -106,10 +134,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *options, *rest]))
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from harness.doctor import report  # noqa: PLC0415
+
+    return report(arguments.rig)
+
+
 def _rig_check(arguments: argparse.Namespace) -> int:
     from harness.rig_check import check_rig  # noqa: PLC0415
 
-    return check_rig(arguments.rig)
+    return check_rig(arguments.rig, changing=arguments.all)
 
 
 def _rig_schema(arguments: argparse.Namespace) -> int:
@@ -130,6 +164,22 @@ def _console(arguments: argparse.Namespace) -> int:
     from harness.console import talk  # noqa: PLC0415
 
     return talk(arguments.rig)
+
+
+def _challenge(arguments: argparse.Namespace) -> int:
+    from harness.qualify.challenge import run_challenge  # noqa: PLC0415
+
+    for path in arguments.testcases:
+        if not path.exists():
+            raise UsageError(f"there is no {path}", hint="give files or folders of testcases")
+    return run_challenge(
+        arguments.rig,
+        testcases=arguments.testcases or [TESTCASES],
+        claims=arguments.claim,
+        quick=arguments.quick,
+        honest=arguments.honest,
+        run_dir=arguments.run_dir,
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:

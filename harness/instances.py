@@ -45,11 +45,13 @@ def update_bundles(*expected: Expected, why: Collection[str] = ()) -> Callable[[
     """
 
     def source(rig: Rig) -> Iterable[Instance]:
-        for claim_id in rig.device.claims_of(UpdateClaim):
+        for claim_id, claim in rig.device.claims_of(UpdateClaim).items():
             if rig.file.bundles is None:
                 yield Instance("no-bundles", (claim_id, ""))
                 continue
             for name, bundle in load_bundles(rig).items():
+                if bundle.expect == "refused" and bundle.detail == "version" and not claim.newer_only:
+                    continue
                 if bundle.expect in expected and (not why or bundle.detail in why):
                     yield Instance(name, (claim_id, name))
 

@@ -59,10 +59,16 @@ class Proven(Protocol):
 
 @dataclass
 class _Exemption:
+    """What may happen between two monotonic instants, and what of it was seen."""
+
     kinds: frozenset[IncidentKind]
     start: float
     end: float
     seen: set[IncidentKind] = field(default_factory=set)
+
+    def covers(self, start: float, end: float) -> bool:
+        """Whether something that happened between these instants may have happened in the window."""
+        return self.start <= end and start <= self.end
 
 
 class Proof:
@@ -145,7 +151,7 @@ class Proof:
         passed = now.uptime - before.uptime
         how = f"uptime {now.uptime:.3f} s, {passed:.3f} s after the last, between {low:.3f} and {high:.3f} s measured"
         self._case.record("alive", surface=surface, seen=True, how=how)
-        if passed < low - slack and self._restart_expected():
+        if passed < low - slack and self._restart_expected(now.asked - now.uptime, now.answered - now.uptime):
             return
         if passed < 0 and now.uptime <= high + slack:
             # The clock started again during the attack.
@@ -170,12 +176,15 @@ class Proof:
             raise Undecided(f"{surface} answers stale: its uptime stands at {now.uptime:.3f} s")
         return now
 
-    def _restart_expected(self) -> bool:
-        for exemption in self._exemptions:
+    def _restart_expected(self, start: float, end: float) -> bool:
+        """Whether the device, whose clock began between these instants, may have restarted then."""
+        slack = self._case.bench.rig.device.clock_tolerance
+        covering = [each for each in self._exemptions if each.covers(start - slack, end + slack)]
+        for exemption in covering:
             if IncidentKind.RESTART in exemption.kinds:
                 exemption.seen.add(IncidentKind.RESTART)
                 return True
-        return any(IncidentKind.DEATH in exemption.kinds for exemption in self._exemptions)
+        return any(IncidentKind.DEATH in exemption.kinds for exemption in covering)
 
     def _recovery(self, surface: str) -> float:
         claims = self._case.bench.rig.device.claims_of(AvailabilityClaim, surface=surface)
@@ -217,6 +226,7 @@ class Proof:
             self._case.record(
                 "watch",
                 watch=report.watch,
+                claim=report.claim,
                 state="broken" if unexpected else "held" if report.fresh else "stale",
                 samples=report.samples,
                 detail=[self._case.clean(incident.detail) for incident in report.incidents[:10]],
@@ -249,15 +259,17 @@ class Proof:
 
     def _exempt(self, incident: Incident) -> bool:
         for exemption in self._exemptions:
-            if incident.kind in exemption.kinds and exemption.start <= incident.at <= exemption.end + incident.span:
+            if incident.kind in exemption.kinds and exemption.covers(incident.at - incident.span, incident.at):
                 exemption.seen.add(incident.kind)
                 return True
         return False
 
     def _ask_control(self) -> None:
         restarts = {IncidentKind.DEATH, IncidentKind.RESTART}
-        allowed = any(restarts & exemption.kinds for exemption in self._exemptions)
+        expected = [exemption for exemption in self._exemptions if restarts & exemption.kinds]
         for event in self._case.bench.control.events[self._events_before :]:
+            at = event.at_ns / 1e9
+            allowed = any(exemption.covers(at, at) for exemption in expected)
             self._case.bench.journal.write(
                 "event", source="control", event=event.kind.value, asked=event.asked, testcase=self._case.nodeid
             )

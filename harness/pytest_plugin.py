@@ -19,6 +19,9 @@ from harness.clauses.model import Strength
 from harness.clean import show_text
 from harness.errors import BaselineLost, BenchFault, DiskFull, ProofrigError, UsageError, WrongDevice
 from harness.pytest_record import RunRecord
+from harness.qualify.challenge_run import ChallengePlugin, read_challenge
+from harness.qualify.falsify import falsify
+from harness.readiness import check_ready
 from harness.rig.loading import Rig, load_rig
 from harness.testcase import Meta, instances_of, meta_of
 from harness.verdict import (
@@ -51,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--history", metavar="FILE", help="history of the rig: show its trends, add this run to it")
     group.addoption("--against", metavar="RUN", help="say what changed since this run, a folder or the word last")
     group.addoption("--weakness", action="append", default=[], metavar="NAME", help="switch on a flaw of the fixture")
+    group.addoption(
+        "--challenge", metavar="FILE", help="falsify a claim as FILE of `proofrig challenge` says: no evidence"
+    )
     group.addoption("--fuzz-cases", type=int, default=0, metavar="N", help="fuzz cases a campaign (default: its own)")
 
 
@@ -68,9 +74,30 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         rig = load_rig(Path(rig_path))
         rig = rig.with_weaknesses(tuple(config.getoption("--weakness")))
+        rig = _challenged(config, rig)
+        if not config.option.collectonly:
+            check_ready(rig)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     config.pluginmanager.register(RunPlugin(config, rig), "proofrig-run")
+
+
+def _challenged(config: pytest.Config, rig: Rig) -> Rig:
+    """Return the rig with the claim falsified that `--challenge` names; the rig as it is without the option.
+
+    Raises:
+        UsageError: the file is none, or the option goes with one that would take the run for evidence.
+    """
+    path = config.getoption("--challenge")
+    if not path:
+        return rig
+    for name in ("--history", "--against", "--alluredir"):
+        if config.getoption(name, None):
+            raise UsageError(f"{name} does not go with --challenge: a challenge is no evidence")
+    challenge = read_challenge(Path(path))
+    config.option.no_html = True
+    config.pluginmanager.register(ChallengePlugin(challenge), "proofrig-challenge")
+    return falsify(rig, challenge.claim, challenge.falsification)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -99,7 +126,7 @@ class RunPlugin(RunRecord):
         super().__init__(config, rig)
         if not self.is_worker and config.option.verbose == 0:
             config.option.verbose = 1
-        if config.pluginmanager.hasplugin("allure_pytest"):
+        if config.pluginmanager.hasplugin("allure_pytest") and not rig.falsified:
             # Set in each worker too: xdist hands them the command line, not the options.
             config.option.allure_report_dir = config.option.allure_report_dir or str(self.run_dir / "allure-results")
             config.option.attach_capture = False  # captured output may hold device data, uncleaned
@@ -170,6 +197,7 @@ class RunPlugin(RunRecord):
         """Name what somebody left out."""
         for item in items:
             self.left_out.setdefault(item.nodeid, "deselected")
+            self.left_out_claims[item.nodeid] = _claims(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Record the plan; with xdist each worker records what it knows of the testcases."""
@@ -310,7 +338,7 @@ class RunPlugin(RunRecord):
         run = self.process()
         run.plan(nodeids, about)
         if self.left_out:
-            run.journal.write("deselected", testcases=self.left_out)
+            run.journal.write("deselected", testcases=self.left_out, claims=self.left_out_claims)
 
     def _label(self, item: pytest.Item, meta: Meta) -> None:
         if self.config.pluginmanager.hasplugin("allure_pytest"):

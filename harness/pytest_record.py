@@ -40,6 +40,7 @@ class RunRecord:
         self.run: Run | None = None
         self.planned: list[str] = []
         self.left_out: dict[str, str] = {}
+        self.left_out_claims: dict[str, list[str]] = {}
         self.results: dict[str, tuple[Verdict, str]] = {}
         self._workers_seen: set[str] = set()
         against = config.getoption("--against")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 from typing import IO
 
 from harness.errors import BenchFault
 from harness.rig.loading import Rig
 
-__all__ = ["lock_rig"]
+__all__ = ["lock_file", "lock_rig"]
+
+
+def lock_file(rig: Rig) -> Path:
+    """Return the file that a run locks as long as it has the rig."""
+    return rig.path.with_suffix(".lock")
 
 
 def lock_rig(rig: Rig) -> IO[str] | None:
@@ -20,7 +26,7 @@ def lock_rig(rig: Rig) -> IO[str] | None:
     """
     if rig.cloneable:
         return None
-    lock = rig.path.with_suffix(".lock").open("a+", encoding="utf-8")
+    lock = lock_file(rig).open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

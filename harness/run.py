@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from harness.bench import Bench
 from harness.case import Case, Observer
@@ -56,6 +57,7 @@ class Run:
             operator=rig.file.operator,
             tools={"python": platform.python_version(), **_versions()},
             settings=list(settings),
+            challenge=asdict(rig.falsified) if rig.falsified else {},
         )
         self.journal.write(
             "rig",
@@ -67,6 +69,7 @@ class Run:
             grade=rig.file.item.grade.value,
             equipment=[piece.model_dump(mode="json") for piece in rig.file.equipment],
             permits=[effect.value for effect in rig.file.permits],
+            photos=_keep_photos(rig, run_dir, copy=worker == "main"),
         )
 
     @property
@@ -146,6 +149,20 @@ class Run:
         if self._bench is not None:
             bench, self._bench = self._bench, None
             bench.close()
+
+
+def _keep_photos(rig: Rig, run_dir: Path, *, copy: bool) -> list[dict[str, Any]]:
+    """Copy the photographs of the set-up into the run folder; return what the journal keeps of each."""
+    kept = []
+    for photo in rig.file.photos:
+        data = rig.resolve(photo).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        file = f"photos/{digest[:16]}-{file_name(Path(photo).name)}"
+        if copy:
+            (run_dir / "photos").mkdir(exist_ok=True)
+            (run_dir / file).write_bytes(data)
+        kept.append({"photo": photo, "file": file, "sha256": digest, "bytes": len(data)})
+    return kept
 
 
 def _clauses(meta: Meta) -> list[dict[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from serial.rs485 import RS485Settings
+
 from harness.capture import CaptureFile
 from harness.clean import Masker, file_name
 from harness.device.outcomes import NoAnswer, Outcome
@@ -14,6 +16,7 @@ from harness.links.dialer import Dialer
 from harness.links.http import HttpLink, Trust
 from harness.links.isotp import IsoTpLink
 from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
+from harness.links.network import open_tcp
 from harness.links.serial import open_serial
 from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused, open_ssh
 from harness.links.stream import StreamLink
@@ -27,8 +30,10 @@ from harness.rig.rig_file import (
     ModbusTcpLinkSpec,
     NetworkLinkSpec,
     QemuControlSpec,
+    Rs485,
     SerialLinkSpec,
     SshLinkSpec,
+    TcpLinkSpec,
 )
 
 __all__ = ["Observer", "RigWiring"]
@@ -70,6 +75,8 @@ class RigWiring:
         self._diagnostics: dict[tuple[str, int], tuple[IsoTpLink, UdsClient]] = {}
         self._shells: dict[int, SshLink] = {}
         self._servers: dict[str, HttpLink] = {}
+        self._connections: dict[int, StreamLink] = {}
+        self._connected = 0
         self.masker = Masker(rig.secrets())
 
     # harness.device.surface.Wiring
@@ -80,16 +87,24 @@ class RigWiring:
         return self.rig.file.answer_within
 
     def open_stream(self, link: str) -> StreamLink | NoAnswer:
-        """Return the shared console, or a new SSH shell."""
+        """Return the shared console, a new SSH shell or a new TCP connection."""
         spec = self._spec(link)
         if isinstance(spec, SerialLinkSpec):
-            return self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
+            return self._serial(link, spec)
         if isinstance(spec, SshLinkSpec):
             return self._shell(link)
-        raise UsageError(f"link {link!r} ({spec.type}) carries no dialogue", hint="use a serial or ssh link")
+        if isinstance(spec, TcpLinkSpec):
+            return self._connection(link, spec)
+        raise UsageError(f"link {link!r} ({spec.type}) is no byte stream", hint="use a serial, ssh or tcp link")
+
+    def shared(self, link: str) -> bool:
+        """Say whether a stream is one line for all."""
+        return isinstance(self._spec(link), SerialLinkSpec)
 
     def close_stream(self, link: str, stream: StreamLink) -> None:
-        """Close an SSH shell with its connection; leave a console open."""
+        """Close a connection, an SSH shell with its own; leave a console open."""
+        if self._connections.pop(id(stream), None) is not None:
+            stream.close()
         shell = self._shells.pop(id(stream), None)
         if shell is not None:
             stream.close()
@@ -114,8 +129,9 @@ class RigWiring:
                         self.dialer, spec.host, spec.port, unit=1, name=link, tap=self.tap(link)
                     )
                 case ModbusRtuLinkSpec():
-                    stream = self._serial(link, port=spec.port, baudrate=spec.baudrate, parity=spec.parity)
-                    self._modbus[link] = open_modbus_rtu(stream, unit=1, baudrate=spec.baudrate)
+                    paced = spec.port.startswith(("/", "usb:", "rfc2217://"))
+                    stream = self._serial(link, spec)
+                    self._modbus[link] = open_modbus_rtu(stream, unit=1, baudrate=spec.baudrate, paced=paced)
                 case _:
                     raise UsageError(f"link {link!r} is {spec.type}, not Modbus")
         return self._modbus[link]
@@ -214,6 +230,19 @@ class RigWiring:
                 case ModbusRtuLinkSpec():
                     self.modbus(name)
 
+    def pulse_reset(self) -> None:
+        """Pulse the reset line of the rig file.
+
+        Raises:
+            UsageError: it has none.
+            BenchFault: the adapter cannot.
+        """
+        reset = self.rig.file.reset_line
+        stream = self.open_stream(reset.link) if reset is not None else None
+        if reset is None or not isinstance(stream, StreamLink):
+            raise UsageError("this rig has no reset line", where=str(self.rig.path), hint="add reset_line")
+        stream.pulse(reset.line, reset.seconds, resting=reset.resting)
+
     def drop(self, *, serial: bool = True) -> None:
         """Close every link, or all but the serial lines; captures stay open for what comes after."""
         for transport, _ in self._diagnostics.values():
@@ -228,6 +257,9 @@ class RigWiring:
             stream.close()
         for server in self._servers.values():
             server.close()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         self._servers.clear()
         self._diagnostics.clear()
         self._modbus.clear()
@@ -263,15 +295,20 @@ class RigWiring:
         emulated = isinstance(self.rig.file.control, QemuControlSpec)
         return emulated and spec.port is not None and spec.port.startswith("control:")
 
-    def _serial(self, link: str, *, port: str, baudrate: int, parity: str) -> StreamLink:
+    def _serial(self, link: str, spec: SerialLinkSpec | ModbusRtuLinkSpec) -> StreamLink:
         if link not in self._streams:
+            reset = self.rig.file.reset_line
+            emulated = spec.port.startswith("control:")
             self._streams[link] = open_serial(
-                self._url(port),
-                baudrate=baudrate,
-                parity=parity,
+                self._url(spec.port),
+                baudrate=spec.baudrate,
+                parity=spec.parity,
+                stopbits=spec.stopbits,
+                rs485_settings=None if spec.rs485 is None else _rs485(spec.rs485),
+                resting={reset.line: reset.resting} if reset is not None and reset.link == link else None,
                 name=link,
                 tap=self.tap(link),
-                send_break=self._break_of(port.removeprefix("control:")) if port.startswith("control:") else None,
+                send_break=self._break_of(spec.port.removeprefix("control:")) if emulated else None,
             )
         return self._streams[link]
 
@@ -296,6 +333,20 @@ class RigWiring:
             tap=self.tap(link),
         )
 
+    def _connection(self, link: str, spec: TcpLinkSpec) -> StreamLink | NoAnswer:
+        """Connect; each connection is recorded on a channel of its own."""
+        self._connected += 1
+        tap = self.tap(link)
+        try:
+            stream = open_tcp(
+                self.dialer, spec.host, spec.port, name=link, tap=tap, timeout=max(5.0, self.answer_within),
+                channel=self._connected,
+            )  # fmt: skip
+        except OSError as error:
+            return NoAnswer(f"no connection: {error.strerror or error}")
+        self._connections[id(stream)] = stream
+        return stream
+
     def _shell(self, link: str) -> StreamLink | NoAnswer:
         connection = self.connect_ssh(link)
         match connection:
@@ -314,6 +365,15 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
+
+
+def _rs485(spec: Rs485) -> RS485Settings:
+    return RS485Settings(
+        rts_level_for_tx=spec.rts_sends,
+        rts_level_for_rx=spec.rts_receives,
+        delay_before_tx=spec.before_sending,
+        delay_before_rx=spec.after_sending,
+    )
 
 
 def _unobserved(surface: str, operation: str, outcome: Outcome[object]) -> None:

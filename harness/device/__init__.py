@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
+from harness.device.messages import MessageSurface
 from harness.device.modbus_map import ModbusSurface
 from harness.device.surface import Surface, Wiring
 from harness.device.uds import UdsSurface
@@ -21,6 +22,8 @@ def make_surface(name: str, wiring: Wiring, *, device: spec_of.DeviceFile) -> Su
             return DialogueSurface(name, wiring, spec=spec, accounts=device.accounts)
         case spec_of.HttpSurface():
             return HttpSurface(name, wiring, spec=spec, accounts=device.accounts)
+        case spec_of.MessageSurface():
+            return MessageSurface(name, wiring, spec=spec, accounts=device.accounts)
         case spec_of.ModbusSurface():
             return ModbusSurface(name, wiring, spec=spec)
         case spec_of.UdsSurface():

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.links.base import PeerClosed
 from harness.links.stream import StreamLink
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import Scalar
+from harness.rig.templates import Scalar
 
 __all__ = ["DialogueEntrance", "DialogueSession", "DialogueSurface"]
 
@@ -161,6 +161,15 @@ class DialogueSurface(LogInSurface):
         self._seen(f"log in {user}", outcome)
         return outcome
 
+    def line_of(self, action: str) -> str:
+        """Return the line of an action with its harmless arguments."""
+        spec = self.spec.actions[action]
+        return spec.send.format(*spec.args)
+
+    def carries(self, line: str) -> bool:
+        """Say whether a text can be given as a line."""
+        return not any(end in line for end in "\r\n")
+
     def enter(self) -> DialogueEntrance:
         """Stand at the log-in prompt."""
         return DialogueEntrance(self)
@@ -204,8 +213,7 @@ class DialogueEntrance(Entrance):
 
     def do(self, action: str) -> Outcome[Answer]:
         """Give an action's command at the log-in prompt."""
-        spec = self.surface.spec.actions[action]
-        return self.say(spec.send.format(*spec.args), operation=f"{action} before log-in")
+        return self.say(self.surface.line_of(action), operation=f"{action} before log-in")
 
     def say(self, line: str, *, operation: str = "line before log-in") -> Outcome[Answer]:
         """Give a line at the log-in prompt as if it were a command."""

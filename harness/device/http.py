@@ -7,15 +7,17 @@ import time
 from collections.abc import Mapping
 
 from harness.device.answer import Answer
-from harness.device.http_exchange import HttpExchange, HttpRefused
+from harness.device.arguments import fitted
+from harness.device.http_exchange import HttpExchange
 from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
-from harness.device.outcomes import Accepted, NoAnswer, Outcome
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, SessionRefused
 from harness.device.surface import Wiring
 from harness.errors import BenchFault, UsageError
 from harness.links.http import HttpConnection, HttpRequest, HttpSilence, Trust
 from harness.links.tls import TlsIdentityMismatch
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import HttpRequestSpec, Scalar
+from harness.rig.http_surface import HttpRequestSpec
+from harness.rig.templates import Scalar
 
 __all__ = ["HttpEntrance", "HttpSession", "HttpSurface"]
 
@@ -93,7 +95,7 @@ class HttpSession(Session):
             )
         action = codec.action
         outcome = self.send(self.request(action), action=action, within=within)
-        return isinstance(outcome, HttpRefused) and outcome.kind == "over"
+        return isinstance(outcome, SessionRefused) and outcome.kind == "over"
 
     def _connected(self) -> HttpConnection | NoAnswer:
         kept = self._connection
@@ -174,15 +176,7 @@ class HttpSurface(LogInSurface):
         spec = self.spec.actions.get(action)
         if spec is None:
             raise UsageError(f"surface {self.name} declares no action {action!r}", hint="add it to the device file")
-        known = [*spec.args, *sorted(spec.named() - set(spec.args))]
-        named = dict(values or {})
-        wrong = [name for name in named if name not in known]
-        if wrong or len(args) > len(spec.args):
-            raise UsageError(f"action {action} of {self.name} takes {', '.join(known) or 'no arguments'}")
-        filled = {**spec.args, **dict(zip(spec.args, args, strict=False)), **named}
-        missing = spec.named() - set(filled)
-        if missing:
-            raise UsageError(f"action {action} of {self.name} needs {', '.join(sorted(missing))}")
+        filled = fitted(self.name, action, spec, args=args, named=values or {})
         if octets is not None and spec.octets is None:
             raise UsageError(f"action {action} of {self.name} has no body of bytes", hint="declare `octets`")
         return self.fill(spec, filled, octets=octets, session=session)
@@ -299,11 +293,11 @@ class HttpSurface(LogInSurface):
 
     def denied(self, outcome: Outcome[object]) -> bool | None:
         """Say whether a refusal is one for the role."""
-        return isinstance(outcome, HttpRefused) and outcome.kind == "denied"
+        return isinstance(outcome, SessionRefused) and outcome.kind == "denied"
 
     def ended(self, outcome: Outcome[object]) -> bool | None:
         """Say whether a refusal is one for want of a log-in."""
-        return isinstance(outcome, HttpRefused) and outcome.kind == "over"
+        return isinstance(outcome, SessionRefused) and outcome.kind == "over"
 
 
 class HttpEntrance(Entrance):

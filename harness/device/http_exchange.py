@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
 from harness.device.answer import Answer
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, octets_of, parse, rows
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
+from harness.device.http_values import at_text, encoded, fill, fill_path, flat, form_of, matches, octets_of, parse, rows
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, SessionRefused, Unintelligible
 from harness.device.surface import Wiring
 from harness.links.http import HttpConnection, HttpRequest, HttpResponse, HttpSilence
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import HttpAction, HttpRequestSpec, Scalar
+from harness.rig.http_surface import HttpAction, HttpRequestSpec
+from harness.rig.templates import Scalar
 
-__all__ = ["HttpExchange", "HttpRefused"]
+__all__ = ["HttpExchange"]
 
 LOG_IN_EXTRA = 2.0
 """Seconds a log-in may take longer than other requests: hashing a password takes its time on purpose."""
@@ -27,13 +27,6 @@ UPLOAD_RATE = 100_000
 """Bytes a second an upload has to reach at least, on the slowest device."""
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 """What is carried in the head of every later request: no blanks, no line ends, no megabytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRefused(Refused):
-    """A refusal over HTTP: `code` is the status; `kind` tells one for the role and one for want of a log-in apart."""
-
-    kind: Literal["refused", "denied", "over"] = "refused"
 
 
 class HttpExchange:
@@ -61,7 +54,7 @@ class HttpExchange:
                 reason = "a token that is none" if token else "no token"
                 return Unintelligible(reason, sent=got.sent, received=got.received)
             case [("refused" | "locked" | "full") as why]:
-                return HttpRefused(why, got.value.status, sent=got.sent, received=got.received)
+                return SessionRefused(why, got.value.status, sent=got.sent, received=got.received)
         return Unintelligible("log-in neither accepted nor refused", sent=got.sent, received=got.received)
 
     def filled(
@@ -79,6 +72,9 @@ class HttpExchange:
         if isinstance(spec, HttpAction) and spec.octets is not None:
             body = spec.octets.encode() if octets is None else octets
             headers.setdefault("Content-Type", "application/octet-stream")
+        elif spec.form:
+            body = form_of(spec.form, values)
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         elif spec.body is not None:
             body = encoded(fill(spec.body, values))
             headers.setdefault("Content-Type", "application/json")
@@ -127,7 +123,7 @@ class HttpExchange:
             elif matches(self._spec.denied_when, status, body):
                 kind = "denied"
             reason = at_text(value, self._spec.reason) if self._spec.reason else None
-            return HttpRefused(reason or f"status {status}", status, sent=got.sent, received=got.received, kind=kind)
+            return SessionRefused(reason or f"status {status}", status, sent=got.sent, received=got.received, kind=kind)
         if is_json and value is None:
             return Unintelligible("the body is no JSON", sent=got.sent, received=got.received)
         table = rows(value, spec.rows, spec.columns) if spec is not None and spec.columns else ()

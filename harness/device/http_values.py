@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from harness.rig.http_surface import HttpPattern, Scalar
+from harness.rig.http_surface import HttpPattern
+from harness.rig.templates import Scalar
 
-__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "matches", "octets_of", "parse", "rows"]
+__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "form_of", "matches", "octets_of", "parse", "rows"]
 
 LONGEST_NAMES = 8_000_000
 """Characters in all names `flat` makes; a long name above many values would fill the memory."""
@@ -39,6 +40,12 @@ def fill_path(template: str, values: Mapping[str, Scalar]) -> bytes:
         lambda hole: quote(octets_of(str(values[hole[1]])), safe="") if hole[1] in values else hole[0],
         template,
     ).encode("utf-8", errors="surrogateescape")
+
+
+def form_of(fields: Mapping[str, str], values: Mapping[str, Scalar]) -> bytes:
+    """Return the fields of a form with their `{NAME}` filled in, as browsers send it; a value stays one value."""
+    filled = {name: octets_of(str(fill(template, values))) for name, template in fields.items()}
+    return urlencode(filled).encode()
 
 
 def octets_of(text: str) -> bytes:

@@ -15,7 +15,7 @@ from harness.device.surface import Clock, Surface, Wiring
 from harness.device.values import Value
 from harness.errors import UsageError
 from harness.rig import device_file as spec_of
-from harness.rig.http_surface import Scalar
+from harness.rig.templates import Scalar
 
 __all__ = ["Entrance", "LogInSurface", "LoggedOff", "Session"]
 
@@ -100,6 +100,9 @@ class LogInSurface(Surface):
     announces_log_off = True
     """Whether the device says by itself that it has logged a session off."""
 
+    one_session = False
+    """Whether a log-in ends the session that is open: on a line that all share, without sessions by name."""
+
     def __init__(
         self, name: str, wiring: Wiring, *, spec: spec_of.LogInSurface, accounts: Mapping[str, spec_of.Account]
     ) -> None:
@@ -183,13 +186,16 @@ class LogInSurface(Surface):
             return Accepted(values, sent=session.sent, received=session.received)
 
     def read_in(self, session: Session, field: str) -> Outcome[Value]:
-        """Read a field in an open session; several values of its name are joined by commas."""
+        """Read a field in an open session (`decoded`)."""
         codec = self.fields.get(field)
         if codec is None:
             raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
         answer = session.do(codec.action)
-        if not isinstance(answer, Accepted):
-            return answer
+        return self.decoded(field, answer) if isinstance(answer, Accepted) else answer
+
+    def decoded(self, field: str, answer: Accepted[Answer]) -> Outcome[Value]:
+        """Return a field as it stands in the answer to its action; several values of its name are joined by commas."""
+        codec = self.fields[field]
         texts = answer.value.all(codec.name)
         value: Value | None = ", ".join(texts) if texts else None
         if isinstance(value, str) and codec.scale is not None:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-__all__ = ["Accepted", "NoAnswer", "Outcome", "Refused", "Unintelligible", "name_of"]
+__all__ = ["Accepted", "NoAnswer", "Outcome", "Refused", "SessionRefused", "Unintelligible", "name_of"]
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -31,6 +31,13 @@ class Refused:
     code: int | None = None
     sent: bytes = b""
     received: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefused(Refused):
+    """A refusal where one for the role (`denied`) and one for want of a log-in (`over`) can be told apart."""
+
+    kind: Literal["refused", "denied", "over"] = "refused"
 
 
 @dataclass(frozen=True, slots=True)

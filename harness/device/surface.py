@@ -41,6 +41,9 @@ class Wiring(Protocol):
     def close_stream(self, link: str, stream: StreamLink) -> None:
         """Give a stream back: connections are closed, a shared console stays open."""
 
+    def shared(self, link: str) -> bool:
+        """Say whether a stream is one line for all; else each one that is opened is a connection of its own."""
+
     def can(self, link: str) -> CanLink:
         """Return the open bus."""
 

@@ -2,7 +2,7 @@
 
 The forms: UTF-8, UTF-16, UTF-32 and GB 18030 (which GBK is part of), in capitals and small letters; hexadecimal;
 base64 and its URL alphabet at each alignment; the escapes of JSON, URL and HTML; digits as packed BCD, also with
-swapped half-bytes. What is compressed or encrypted is not looked into.
+swapped half-bytes. What is compressed is looked into where it is asked for; what is encrypted cannot be.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import re
 import secrets
 import string
 import urllib.parse
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from mmap import mmap
 
-__all__ = ["Trace", "canary", "credential_texts", "credentials", "forms", "traces"]
+from harness.device.unpacking import unpacked
+
+__all__ = ["Trace", "canary", "credential_texts", "credentials", "forms", "traces", "within"]
 
 CREDENTIALS: Mapping[str, re.Pattern[bytes]] = {
     "private key": re.compile(
@@ -41,14 +43,15 @@ _SHORTEST = 6  # bytes; what is shorter turns up by chance
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A text that was found: which, in which form, and where (bytes from the beginning)."""
+    """A text that was found: which, in which form, and where, in bytes from the beginning (of `inside`)."""
 
     name: str
     form: str
     at: int
+    inside: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} as {self.form} at byte {self.at}"
+        return f"{self.name} as {self.form} at byte {self.at}{self.inside and f' of {self.inside}'}"
 
 
 def canary(kind: str, *, length: int = 10) -> str:
@@ -122,6 +125,18 @@ def credential_texts(data: bytes | mmap) -> dict[bytes, Trace]:
     for name, pattern in CREDENTIALS.items():
         for hit in pattern.finditer(data):
             found.setdefault(hit[0], Trace(name, "clear text", hit.start()))
+    return found
+
+
+def within(data: bytes, search: Callable[[bytes], list[Trace]]) -> list[Trace]:
+    """Return what a search finds in `data` and in everything that is compressed there.
+
+    Raises:
+        Undecided: too much is.
+    """
+    found = search(data)
+    for part in unpacked(data):
+        found += [replace(trace, inside=part.place) for trace in search(part.data)]
     return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.bench import Bench
 from harness.case import Case
 from harness.device.dialogue import DialogueSurface
+from harness.device.messages import MessageSurface
 from harness.device.modbus_map import ModbusSurface
 from harness.device.uds import UdsSurface
 from harness.errors import BenchFault, UsageError
@@ -24,6 +25,7 @@ from harness.fuzz.delivery import Delivery, ModbusRtuDelivery, ModbusTcpDelivery
 from harness.fuzz.dialogue_delivery import DialogueDelivery
 from harness.fuzz.findings import Finding, write_finding
 from harness.fuzz.grammar import Model
+from harness.fuzz.message_delivery import MessageDelivery
 from harness.fuzz.oracle import Harm, Oracle, Trouble
 from harness.fuzz.reduce import fewest
 from harness.fuzz.sources import case_sources, draw
@@ -64,7 +66,9 @@ def delivery_to(bench: Bench, surface: str) -> Delivery:
             return UdsDelivery(bench, found)
         case DialogueSurface():
             return DialogueDelivery(bench, found)
-    raise UsageError(f"surface {surface!r} cannot be fuzzed", hint="kinds that can: modbus, uds, dialogue")
+        case MessageSurface():
+            return MessageDelivery(bench, found)
+    raise UsageError(f"surface {surface!r} cannot be fuzzed", hint="kinds that can: modbus, uds, dialogue, messages")
 
 
 def fuzz(
@@ -281,6 +285,7 @@ class _Campaign:
         )
 
     def _write(self, trouble: Trouble, cases: Sequence[FuzzCase], *, confirmed: bool) -> Path:
+        falsified = self._bench.rig.falsified
         finding = Finding(
             device=self._bench.rig.device.device,
             surface=self._surface,
@@ -293,5 +298,6 @@ class _Campaign:
             confirmed=confirmed,
             trials=self._trials,
             testcase=self._case.nodeid,
+            challenge=falsified.claim if falsified else "",
         )
         return write_finding(self._bench.run_dir, finding)

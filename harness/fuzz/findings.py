@@ -22,7 +22,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What harmed the device. `cases` are sent in this order, on a fresh baseline."""
+    """What harmed the device. `cases` are sent in this order, on a fresh baseline.
+
+    `challenge` is the claim that was falsified for the run, if one was: the finding says nothing about the device then.
+    """
 
     device: str
     surface: str
@@ -35,6 +38,7 @@ class Finding:
     confirmed: bool
     trials: int
     testcase: str = ""
+    challenge: str = ""
 
 
 def write_finding(run_dir: Path, finding: Finding) -> Path:
@@ -58,6 +62,7 @@ def write_finding(run_dir: Path, finding: Finding) -> Path:
             {"id": case.id, "state": case.state, "length": len(case.data), "data": case.data.hex()}
             for case in finding.cases
         ],
+        **({"challenge": finding.challenge} if finding.challenge else {}),
         "again": f"proofrig replay {folder.name}/{path.name} RIG.yaml",
     }
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -86,6 +91,7 @@ def read_finding(path: Path) -> Finding:
             confirmed=raw["confirmed"],
             trials=raw["trials"],
             testcase=raw["testcase"],
+            challenge=raw.get("challenge", ""),
         )
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from harness.fuzz.grammar import Field, Message, Model
 from harness.rig.claims import UdsServicesClaim
-from harness.rig.device_file import Account, DialogueSurface, ModbusSurface, UdsSurface
+from harness.rig.device_file import Account, DialogueSurface, MessageSurface, ModbusSurface, UdsSurface
+from harness.rig.templates import Scalar
 
-__all__ = ["LOG_IN", "NOBODY", "PASSWORD", "dialogue_model", "modbus_model", "uds_model"]
+__all__ = ["LOG_IN", "NOBODY", "PASSWORD", "dialogue_model", "message_model", "modbus_model", "uds_model"]
 
 LOG_IN, PASSWORD = "log-in prompt", "password prompt"
 """States of a dialogue besides the accounts, in which one is logged in."""
@@ -99,6 +101,34 @@ def dialogue_model(spec: DialogueSurface, accounts: Mapping[str, Account]) -> Mo
                 fields += [Field("space", "static", b" "), Field("rest", "text", rest.encode(), longest=_LINE_LONGEST)]
             messages.append(Message(f"{account}-{'-'.join(filled.split()[:2])}", tuple(fields), state=account))
     return Model("dialogue", tuple(messages))
+
+
+def message_model(spec: MessageSurface, accounts: Mapping[str, Account]) -> Model:
+    """Return the texts of messages: the log-in, and every declared action before it and for every account.
+
+    A log-in by PIN alone is left out: each wrong one would count towards a lock for everybody.
+    """
+    messages = []
+    if spec.names_users:
+        values = {"account": NOBODY, "password": "not-the-password"}
+        messages.append(Message("log-in", _text(spec.login.send, values), state=LOG_IN))
+    for state in (LOG_IN, *accounts):
+        for name, action in spec.actions.items():
+            if action.ready:
+                given = {"account": state, "serial": "0", **action.args}
+                messages.append(Message(f"{state}-{name}", _text(action.send, given), state=state))
+    return Model("messages", tuple(messages))
+
+
+def _text(template: str, values: Mapping[str, Scalar]) -> tuple[Field, ...]:
+    """Return a template as fields: what stands in it and what is filled in, each of them bent."""
+    fields = []
+    for number, part in enumerate(re.split(r"\{(\w+)\}", template)):
+        value = str(values.get(part, "")) if number % 2 else part
+        if value:
+            name = part if number % 2 else f"text-{number // 2 + 1}"
+            fields.append(Field(name, "text", value.encode(), longest=_LINE_LONGEST))
+    return tuple(fields)
 
 
 def _words(**values: int) -> list[Field]:

@@ -25,10 +25,12 @@ def replay_finding(rig: Rig, path: Path) -> tuple[int, str]:
     """Replay a finding on `rig`; return the exit code and one sentence.
 
     Raises:
-        UsageError: no finding there, or it is of another device.
+        UsageError: no finding there, or it is of another device, or of a challenge.
         BenchFault: the bench could not do its part.
     """
     finding = read_finding(path)
+    if finding.challenge:
+        raise UsageError(f"claim {finding.challenge} was falsified for it: a challenge finds nothing", where=str(path))
     if finding.device != rig.device.device:
         raise UsageError(
             f"the finding is of device {finding.device!r}, the rig has {rig.device.device!r}", where=str(path)

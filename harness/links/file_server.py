@@ -60,13 +60,13 @@ class FileServer:
         self.port = port
         self.more = 0
         self._stop = stop
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._requests: list[Fetched] = []
 
     @property
     def requests(self) -> tuple[Fetched, ...]:
         """What the device has asked for."""
-        with self._lock:
+        with self._changed:
             return tuple(self._requests)
 
     def url(self, path: str) -> str:
@@ -76,7 +76,8 @@ class FileServer:
 
     def note(self, path: str) -> int:
         """Keep a request, of which nothing is sent yet; return its number for `sent`."""
-        with self._lock:
+        with self._changed:
+            self._changed.notify_all()
             if len(self._requests) < MOST_NOTED:
                 self._requests.append(Fetched(path, 0))
                 return len(self._requests) - 1
@@ -85,9 +86,14 @@ class FileServer:
 
     def sent(self, number: int, count: int) -> None:
         """Say how many bytes were sent in answer to a request."""
-        with self._lock:
+        with self._changed:
             if number < len(self._requests):
                 self._requests[number] = replace(self._requests[number], sent=count)
+
+    def wait_asked(self, *, timeout: float) -> bool:
+        """Wait until the device has asked for something; whether it has within `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._requests), timeout)
 
     def wait_stopped(self) -> None:
         """Wait until the server is stopped: the other end of a stalled transfer."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections import deque
 from typing import Protocol
 
@@ -241,23 +242,25 @@ class _RtuWire:
     GAP = 0.05
     """Seconds of quiet that end a frame at least: adapters and emulators hold bytes back longer than 3.5 characters."""
 
-    def __init__(self, stream: StreamLink, *, baudrate: int) -> None:
+    def __init__(self, stream: StreamLink, *, baudrate: int, paced: bool) -> None:
         self._stream = stream
         # 3.5 characters of 11 bits; fixed at 1.75 ms above 19200 Bd (Modbus over Serial Line 2.5.1.1).
         silence = 3.5 * 11 / baudrate if baudrate <= 19200 else 0.00175
         self._gap = max(silence, self.GAP)
         self._silence = silence
+        self._character = 11 / baudrate if paced else 0.0
+        self._sent_by = 0.0  # monotonic: when the last byte that was sent has left the line
         self._given_up: set[int] = set()
 
     def request(self, pdu: bytes, *, unit: int, timeout: float) -> ModbusOutcome:
-        deadline = Deadline(timeout)
         frame = bytes([unit]) + pdu
-        mark = self._send(frame + crc16(frame), deadline)
+        mark, deadline = self._send(frame + crc16(frame), timeout)
         while True:
             data = self._collect(mark, deadline)
             if not data:
                 self._given_up.add(pdu[0] if pdu else 0)
                 return None
+            self._sent_by = 0.0  # an answer: the request has left the line, or never was on one
             if len(data) < 4 or crc16(data[:-2]) != data[-2:]:
                 return Garbled(data, "checksum wrong" if len(data) >= 4 else "too short for a frame")
             if data[0] != unit:
@@ -271,8 +274,7 @@ class _RtuWire:
             return reply
 
     def raw(self, adu: bytes, *, timeout: float) -> bytes | None:
-        deadline = Deadline(timeout)
-        mark = self._send(adu, deadline)
+        mark, deadline = self._send(adu, timeout)
         self._stream.read_at_least(1, since=mark, timeout=deadline.remaining)
         self._stream.wait_quiet(self._gap, deadline.remaining)
         return self._stream.read_since(mark) or None
@@ -284,11 +286,20 @@ class _RtuWire:
     def close(self) -> None:
         """The stream belongs to whoever opened it."""
 
-    def _send(self, adu: bytes, deadline: Deadline) -> int:
-        self._stream.wait_quiet(self._silence, deadline.remaining)
+    def _send(self, adu: bytes, timeout: float) -> tuple[int, Deadline]:
+        """Send a frame with the silence that must stand before it; return where and until when its answer is read.
+
+        Handing bytes to the adapter takes no time, the line does: what was sent before must have left it, or both
+        frames run together, and `timeout` seconds for the answer begin when this one has.
+        """
+        self._stream.wait_quiet(self._silence, timeout)
+        while (left := self._sent_by + self._silence - time.monotonic()) > 0:
+            self._stream.wait_quiet(left, left)
         mark = self._stream.mark()
-        self._stream.send(adu, timeout=max(deadline.remaining, 0.1))
-        return mark
+        takes = len(adu) * self._character
+        self._stream.send(adu, timeout=max(timeout, 0.1))
+        self._sent_by = time.monotonic() + takes
+        return mark, Deadline(timeout + takes)
 
     def _collect(self, mark: int, deadline: Deadline) -> bytes:
         """Return one frame: what its function makes it if the checksum agrees, else all up to a quiet line."""
@@ -322,6 +333,9 @@ def open_modbus_tcp(dialer: Dialer, host: str, port: int, *, unit: int, name: st
     return ModbusLink(name, _TcpWire(dialer, host, port, name=name, tap=tap), unit=unit)
 
 
-def open_modbus_rtu(stream: StreamLink, *, unit: int, baudrate: int) -> ModbusLink:
-    """Return a Modbus RTU link over an open serial `stream`, whose tap records the bytes."""
-    return ModbusLink(stream.name, _RtuWire(stream, baudrate=baudrate), unit=unit)
+def open_modbus_rtu(stream: StreamLink, *, unit: int, baudrate: int, paced: bool = True) -> ModbusLink:
+    """Return a Modbus RTU link over an open serial `stream`, whose tap records the bytes.
+
+    `paced`: there is a wire on which bytes take their time; emulated lines have none.
+    """
+    return ModbusLink(stream.name, _RtuWire(stream, baudrate=baudrate, paced=paced), unit=unit)

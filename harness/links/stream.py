@@ -9,13 +9,25 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from harness.capture import Direction, Tap
 from harness.errors import UsageError
 from harness.links.base import POLL_SECONDS, Deadline, ReadingLink
 
-__all__ = ["HISTORY_BYTES", "WINDOW_BYTES", "BreakingTransport", "Match", "StreamLink", "Transport"]
+__all__ = [
+    "HISTORY_BYTES",
+    "WINDOW_BYTES",
+    "BreakingTransport",
+    "ControlLine",
+    "Match",
+    "PulsingTransport",
+    "StreamLink",
+    "Transport",
+]
+
+ControlLine = Literal["dtr", "rts"]
+"""An output line of a serial port beside its data."""
 
 HISTORY_BYTES = 4 * 1024 * 1024
 """How much of what arrived a link remembers; the capture keeps everything."""
@@ -52,6 +64,14 @@ class BreakingTransport(Protocol):
 
     def send_break(self, duration: float) -> None:
         """Hold the line in break for `duration` seconds."""
+
+
+@runtime_checkable
+class PulsingTransport(Protocol):
+    """A transport with control lines beside the data."""
+
+    def pulse(self, line: ControlLine, duration: float, *, resting: bool) -> None:
+        """Take a control line out of its `resting` state for `duration` seconds. Raises BenchFault if it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +158,17 @@ class StreamLink(ReadingLink[_Chunk]):
         if not (isinstance(self._transport, BreakingTransport) and self._transport.can_break):
             raise UsageError(f"{self.name} cannot send a break", hint="use a serial adapter or rfc2217://")
         self._transport.send_break(duration)
+
+    def pulse(self, line: ControlLine, duration: float, *, resting: bool = True) -> None:
+        """Take a control line out of its `resting` state for `duration` seconds, and put it back.
+
+        Raises:
+            UsageError: the transport has no control lines.
+            BenchFault: the adapter cannot switch it.
+        """
+        if not isinstance(self._transport, PulsingTransport):
+            raise UsageError(f"{self.name} has no {line.upper()} line", hint="use a serial adapter or rfc2217://")
+        self._transport.pulse(line, duration, resting=resting)
 
     # Receiving
 

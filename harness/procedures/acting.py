@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from harness.case import Case
 from harness.device.answer import Answer
-from harness.device.http import HttpSession
+from harness.device.log_in import Session
 from harness.device.outcomes import Outcome, Refused
-from harness.rig.claims import PermissionClaim
 from harness.verdict import Undecided
 
 __all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "prepare", "reads"]
@@ -18,13 +17,7 @@ __all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "p
 
 def permitted(case: Case, surface: str, action: str) -> list[str]:
     """Return the accounts of a surface whose role may do `action` by the claims about permissions."""
-    claims = [each for each in case.bench.rig.device.claims_of(PermissionClaim).values() if surface in each.surfaces]
-    accounts = case.bench.log_in_surface(surface).accounts
-    return [
-        name
-        for name, account in accounts.items()
-        if any(action in claim.allowed.get(account.role, ()) for claim in claims)
-    ]
+    return case.bench.rig.device.who_may(surface, action) or []
 
 
 def in_role(case: Case, surface: str, roles: Collection[str], *, to: str) -> str:
@@ -40,7 +33,7 @@ def in_role(case: Case, surface: str, roles: Collection[str], *, to: str) -> str
 
 
 @contextmanager
-def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
+def acting(case: Case, surface: str, action: str) -> Iterator[Session]:
     """Open a session of somebody who may do `action`, log out after the block.
 
     Raises:
@@ -51,7 +44,7 @@ def acting(case: Case, surface: str, action: str) -> Iterator[HttpSession]:
         raise Undecided(f"no declared account may do {action} on {surface}")
     # A declared account may be gone, after a restore or a reset: the next one that may will do.
     for account in able:
-        opened = case.bench.http(surface).log_in(account)
+        opened = case.bench.log_in_surface(surface).log_in(account)
         if not isinstance(opened, Refused):
             break
     session = case.value(opened, f"log-in of {account}")

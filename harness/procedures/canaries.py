@@ -8,7 +8,7 @@ from mmap import mmap
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.outcomes import Outcome
-from harness.device.traces import canary, traces
+from harness.device.traces import canary, traces, within
 from harness.procedures.acting import do
 from harness.rig.claims import AuditClaim, PatientClaim
 
@@ -68,9 +68,12 @@ class Canaries:
         return self._case.check(title, held=held or None, expected="all of them, as given", observed=observed)
 
     def expect_none(self, title: str, data: bytes | mmap, *, ids: bool = True) -> bool:
-        """No text of a patient may stand in `data` in any form, nor, with `ids`, an identifier."""
+        """No text of a patient may stand in `data` in any form, nor, with `ids`, an identifier.
+
+        Bytes are also looked into where something is compressed in them; a medium read out is not.
+        """
         texts: Mapping[str, str] = {**self.texts, **(self.ids if ids else {})}
-        found = traces(data, texts)
+        found = within(data, lambda part: traces(part, texts)) if isinstance(data, bytes) else traces(data, texts)
         return self._case.check(
             title,
             held=not found,

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.clauses.model import Registry
 from harness.clean import show_text
+from harness.report.equipment import equipment_of
 from harness.report.labels import NODEID, description, facts_of_record, labels, line, links, title
 from harness.report.reading import CaseRecord, CheckRecord, RunRecord
 from harness.verdict import TABLE, CheckState, Verdict
@@ -133,9 +134,10 @@ def _circumstances(run: RunRecord) -> Iterator[tuple[str, str]]:
         f"{item.get('serial', '')}, {rig.get('grade', '')}" + (f", {item['hardware']}" if item.get("hardware") else ""),
     )
     yield "permitted effects", ", ".join(rig.get("permits", ())) or "none"
-    for piece in rig.get("equipment", ()):
-        due = f", calibration due {piece['calibration_due']}" if piece.get("calibration_due") else ""
-        yield "equipment", f"{piece['name']} {piece.get('serial', '')}{due}"
+    for number, piece in enumerate(equipment_of(run), 1):
+        yield f"equipment {number}", str(piece)
+    for number, photo in enumerate(rig.get("photos", ()), 1):
+        yield f"photograph {number}", f"{photo['file']} (SHA-256 {photo['sha256']})"
     if run.image:
         yield "image SHA-256", str(run.image.get("image_sha256", ""))
         yield "weaknesses switched on", ", ".join(run.image.get("weaknesses", ())) or "none"

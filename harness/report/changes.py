@@ -163,8 +163,10 @@ def side_of(summary: Any, *, where: str) -> Side:
     """A run from what its `summary.json` holds; one of an older version may hold less.
 
     Raises:
-        UsageError: it is no summary.
+        UsageError: it is no summary, or that of a challenge.
     """
+    if isinstance(summary, dict) and summary.get("challenge"):
+        raise UsageError("is a challenge: a claim was falsified for it, so it is compared with nothing", where=where)
     try:
         return Side(
             run=line(summary["run"]),
@@ -240,15 +242,19 @@ def previous_run(run_dir: Path) -> Path | None:
 
 
 def _opening(run_dir: Path) -> tuple[str, str, str] | None:
-    """Rig, device and start of a run, from the first lines of its journal or from its summary."""
+    """Rig, device and start of a run, from the first lines of its journal or its summary; None of a challenge."""
     try:
         if (run_dir / "journal.jsonl").is_file():
             with (run_dir / "journal.jsonl").open("rb") as file:
                 start, rig = (json.loads(file.readline(1 << 20)) for _ in range(2))
+            if start["data"].get("challenge"):
+                return None
             return str(rig["data"]["rig"]), str(rig["data"]["device"]), str(start["utc"])
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        if summary.get("challenge"):
+            return None
         return str(summary["rig"]), str(summary["device"]), str(summary["started"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

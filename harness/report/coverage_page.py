@@ -15,6 +15,7 @@ from typing import Any
 from harness.clauses.coverage import CheckCounts, ClauseCoverage, ClauseResult, DocumentCoverage, TaggedResult, cover
 from harness.clauses.model import Registry
 from harness.clean import file_name
+from harness.report.equipment import equipment_of
 from harness.report.labels import CONFIDENCE, document_status
 from harness.report.page import render
 from harness.report.reading import CaseRecord, RunRecord
@@ -32,6 +33,7 @@ def write_coverage(run: RunRecord, path: Path, registry: Registry) -> None:
     page = render(
         "coverage.html",
         run=run,
+        equipment=equipment_of(run),
         registry=registry,
         documents=documents,
         pairs=_pairs(documents),

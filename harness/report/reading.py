@@ -37,6 +37,8 @@ class CheckRecord:
 class CaseRecord:
     """One planned testcase and what it came to. `checks` are those of the last attempt; `seconds` sums all.
 
+    `watched` are the claims that were watched meanwhile.
+
     `about` has property, phase, method, threat, severity, hardware, unqualified and effects, as far as they are known.
     """
 
@@ -52,6 +54,7 @@ class CaseRecord:
     requirements: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
+    watched: tuple[str, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
     started: str = ""
@@ -77,7 +80,9 @@ class CaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as its journals have it. `problems` names what is missing or damaged; `ended` is empty if it was killed."""
+    """A run as its journals have it. `problems` names what is missing or damaged; `ended` is empty if it was killed.
+
+    `challenge` says which claim was falsified for it, and how; empty of every other run. A challenge is no evidence."""
 
     run_dir: Path
     run: str
@@ -91,6 +96,8 @@ class RunRecord:
     settings: tuple[str, ...]
     planned: tuple[str, ...]
     left_out: Mapping[str, str]
+    left_out_claims: Mapping[str, tuple[str, ...]]
+    challenge: Mapping[str, str]
     cases: tuple[CaseRecord, ...]
     faults: tuple[str, ...]
     problems: tuple[str, ...]
@@ -130,6 +137,7 @@ def read_run(run_dir: Path) -> RunRecord:
     unsupported = [case.name for case in records if case.reason.startswith(_UNSUPPORTED)]
     if unsupported:
         problems.append(f"recorded as PASS, but the checks are not in any whole journal: {', '.join(unsupported)}")
+    problems += _photos(run_dir, rig)
     return RunRecord(
         run_dir=run_dir,
         run=start.get("run", run_dir.name),
@@ -143,6 +151,10 @@ def read_run(run_dir: Path) -> RunRecord:
         settings=tuple(start.get("settings", ())),
         planned=tuple(_last(main, "plan").get("testcases", ())),
         left_out=dict(left_out) if isinstance(left_out, Mapping) else dict.fromkeys(left_out, "deselected"),
+        left_out_claims={
+            nodeid: tuple(claims) for nodeid, claims in _last(main, "deselected").get("claims", {}).items()
+        },
+        challenge=start.get("challenge", {}),
         cases=records,
         faults=tuple(str(entry.data["what"]) for each in readings.values() for entry in each.of("fault")),
         problems=tuple(problems),
@@ -193,6 +205,18 @@ def _sound(entry: Entry) -> bool:
         return False
 
 
+def _photos(run_dir: Path, rig: Mapping[str, Any]) -> Iterable[str]:
+    """Say which photographs of the set-up are not those of the run any more."""
+    for photo in rig.get("photos", ()):
+        try:
+            digest = hashlib.sha256((run_dir / photo["file"]).read_bytes()).hexdigest()
+        except OSError as error:
+            yield f"{photo['file']}: cannot be read: {error.strerror}"
+            continue
+        if digest != photo["sha256"]:
+            yield f"{photo['file']}: is not the photograph the journal recorded"
+
+
 def _workers(run_dir: Path, main: Reading, problems: list[str]) -> dict[str, Reading]:
     """Read the journals of the workers and compare them with what the main journal says of them."""
     first = {entry.data["worker"]: entry.data["first"] for entry in main.of("worker.start")}
@@ -232,6 +256,7 @@ class _Gathered:
     attempts: int = 0
     ends: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     checks: list[CheckRecord] = field(default_factory=list)
+    watched: list[str] = field(default_factory=list)
     results: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -255,9 +280,11 @@ class _Cases:
                     case.started = case.started or entry.utc
                     case.worker = worker
                     case.attempts = data["attempt"]
-                    case.checks = []
+                    case.checks, case.watched = [], []
                 case "check":
                     self._of(data["testcase"]).checks.append(_check(data))
+                case "watch":
+                    self._of(data["testcase"]).watched.append(data.get("claim", ""))
                 case "case.end":
                     self._of(data["testcase"]).ends[data["attempt"]] = data
                 case "result":
@@ -302,6 +329,7 @@ def _record(nodeid: str, case: _Gathered) -> CaseRecord:
         requirements=tuple(meta.get("requirements", ())),
         risks=tuple(meta.get("risks", ())),
         checks=tuple(case.checks),
+        watched=tuple(dict.fromkeys(filter(None, case.watched))),
         attempts=case.attempts,
         seconds=sum(end["seconds"] for end in case.ends.values()),
         started=case.started,

@@ -26,6 +26,7 @@ from harness.report.allure_results import complete_results
 from harness.report.changes import compare, previous_run, read_side, side_of
 from harness.report.changes_page import changes_lines, write_changes
 from harness.report.coverage_page import write_coverage
+from harness.report.equipment import equipment_of
 from harness.report.history import lent
 from harness.report.html import make_html
 from harness.report.labels import line
@@ -87,6 +88,9 @@ def _make(
 ) -> list[str]:
     """Make the reports, each named in `made` as soon as it is there; return the lines that say what changed."""
     registry = load_registry()
+    if run.challenge and (html or history or against):
+        made.append(("report", "none: a challenge is no evidence"))
+        html, history, against = False, None, None
     results = run_dir / "allure-results"
     if results.is_dir() or html:
         complete_results(run, results, registry)
@@ -158,15 +162,29 @@ def terminal() -> tuple[int, bool]:
 
 def _lines(run: RunRecord, made: list[tuple[str, str]]) -> Iterator[str]:
     width, colour = terminal()
+    overdue = list(_overdue(run, colour=colour))
     yield ""
+    if run.challenge:
+        yield f"CHALLENGE, no evidence: claim {run.challenge['claim']} is falsified: {line(run.challenge['how'])}"
+        yield ""
+    yield from overdue
     yield from _table(run, width) if colour else _plain(run, width)
     yield from _reasons(run)
     yield from _asides(run)
     yield from _qualification(run)
     yield ""
+    yield from overdue  # again: the table is long, and the end is what is read
     yield ", ".join(f"{number} {verdict}" for verdict, number in run.totals().items())
     for what, where in made:
         yield f"{what + ':':<17}{where}"
+
+
+def _overdue(run: RunRecord, *, colour: bool) -> Iterator[str]:
+    """Equipment whose calibration was overdue, loudly."""
+    for piece in equipment_of(run):
+        if piece.overdue:
+            said = line(f"CALIBRATION OVERDUE since {piece.calibration_due}: {piece.identity}")
+            yield f"\x1b[1;31m{said}\x1b[0m" if colour else said
 
 
 def _table(run: RunRecord, width: int) -> list[str]:

@@ -12,6 +12,7 @@ from harness.clean import show_text
 from harness.errors import UsageError
 from harness.fuzz.findings import read_finding
 from harness.report.coverage_page import coverage_of
+from harness.report.equipment import equipment_of
 from harness.report.labels import line
 from harness.report.qualification import read_qualification
 from harness.report.reading import CaseRecord, RunRecord
@@ -27,6 +28,7 @@ def summary_of(run: RunRecord) -> dict[str, Any]:
     return {
         "run": run.run,
         "operator": run.operator,
+        "challenge": dict(run.challenge),
         "started": run.started,
         "ended": run.ended,
         "exit_code": run.exit_code,
@@ -34,6 +36,8 @@ def summary_of(run: RunRecord) -> dict[str, Any]:
         "device": run.rig.get("device", ""),
         "item": run.rig.get("item", {}),
         "grade": run.rig.get("grade", ""),
+        "equipment": [asdict(piece) for piece in equipment_of(run)],
+        "photos": [dict(photo) for photo in run.rig.get("photos", ())],
         "rig_sha256": run.rig.get("rig_sha256", ""),
         "device_sha256": run.rig.get("device_sha256", ""),
         "image_sha256": run.image.get("image_sha256", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,7 +15,7 @@ from harness.rig.claim_base import Strict
 from harness.rig.claim_life import UpdateRefusal
 from harness.rig.loading import Rig
 
-__all__ = ["Bundle", "Expected", "load_bundles"]
+__all__ = ["Bundle", "Expected", "load_bundles", "newest_update"]
 
 Expected = Literal["accepted", "refused", "rolled-back"]
 
@@ -91,3 +92,15 @@ def load_bundles(rig: Rig) -> dict[str, Bundle]:
         name: Bundle(name, folder / entry.file, entry.version, entry.sha256, entry.expect, entry.detail)
         for name, entry in entries.items()
     }
+
+
+def newest_update(rig: Rig) -> Bundle:
+    """Return the bundle with the highest version, its numbers compared one by one, of those the device must take.
+
+    Raises:
+        UsageError: the rig has none.
+    """
+    good = [bundle for bundle in load_bundles(rig).values() if bundle.expect == "accepted"]
+    if not good:
+        raise UsageError("this rig has no update bundle that must be accepted", where=str(rig.path))
+    return max(good, key=lambda bundle: [int(number) for number in re.findall(r"\d+", bundle.version)])

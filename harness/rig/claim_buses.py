@@ -1,16 +1,17 @@
-"""Claims about field buses: commands, diagnostic services, registers, and the essential performance as a signal."""
+"""Claims about field buses and lines: commands, framing, services, registers, the essential performance as a signal."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.rig.claim_base import ClaimBase, Strict
 
 __all__ = [
     "BusCommandClaim",
     "EssentialPerformanceClaim",
+    "FramingClaim",
     "ModbusMapClaim",
     "SecurityAccessClaim",
     "SignalField",
@@ -76,3 +77,24 @@ class EssentialPerformanceClaim(ClaimBase):
     settle: float = Field(ge=0, description="Seconds after a change of target or applicability")
     applies_when: dict[str, float] = Field(description="Field → value while the limit applies")
     self_reported: bool = Field(description="The suspect reports this signal about itself")
+
+
+Damage = Literal["checksum", "truncated", "oversized", "control"]
+"""A wrong checksum; an end that is missing; more bytes than the longest; a control byte in the text."""
+
+
+class FramingClaim(ClaimBase):
+    """A damaged message is not carried out: it is answered by a refusal, or not answered at all."""
+
+    type: Literal["framing"] = "framing"
+    surfaces: tuple[str, ...]
+    account: str = Field(description="Account that may do `action`")
+    action: str = Field(description="Action with `args` and `changes`: sent damaged, then as it should be")
+    refused: tuple[Damage, ...] = Field(default=(), description="Damages that are answered by a refusal")
+    ignored: tuple[Damage, ...] = Field(default=(), description="Damages that are not answered")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> FramingClaim:
+        if both := set(self.refused) & set(self.ignored):
+            raise ValueError(f"{', '.join(sorted(both))} cannot be refused and ignored")
+        return self

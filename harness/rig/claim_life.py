@@ -136,7 +136,6 @@ class UpdateClaim(ClaimBase):
         description="Seconds each stage may take"
     )
     stall: float | None = Field(default=None, gt=0, description="Seconds without data until a transfer is given up")
-    tries: int = Field(default=1, ge=1, description="Starts of a new version before the old one comes back")
     newer_only: bool = Field(default=True, description="An older or the same version is refused")
     keeps: tuple[Kept, ...] = Field(description="What outlives an update")
 

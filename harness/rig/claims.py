@@ -23,6 +23,7 @@ from harness.rig.claim_base import BytesPattern, ClaimBase, Pattern, Source, Sta
 from harness.rig.claim_buses import (
     BusCommandClaim,
     EssentialPerformanceClaim,
+    FramingClaim,
     ModbusMapClaim,
     SecurityAccessClaim,
     SignalField,
@@ -52,6 +53,7 @@ __all__ = [
     "EndOfLifeClaim",
     "EssentialPerformanceClaim",
     "FirstUseClaim",
+    "FramingClaim",
     "IdleLogOffClaim",
     "LockoutClaim",
     "ModbusMapClaim",
@@ -189,6 +191,7 @@ Claim = Annotated[
     | UdsServicesClaim
     | SecurityAccessClaim
     | ModbusMapClaim
+    | FramingClaim
     | VersionClaim
     | AuditClaim
     | AvailabilityClaim

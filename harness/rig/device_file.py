@@ -8,9 +8,20 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from harness.rig.claim_base import BytesPattern
-from harness.rig.claims import AuditClaim, Claim, ClaimBase, FirstUseClaim, RestoreClaim, Source, Strict
+from harness.rig.claims import (
+    AuditClaim,
+    Claim,
+    ClaimBase,
+    FirstUseClaim,
+    FramingClaim,
+    PermissionClaim,
+    RestoreClaim,
+    Source,
+    Strict,
+)
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
+from harness.rig.message_surface import MessageSurface
 
 __all__ = [
     "Account",
@@ -23,6 +34,7 @@ __all__ = [
     "FieldCodec",
     "HttpSurface",
     "LogInSurface",
+    "MessageSurface",
     "ModbusSurface",
     "Register",
     "SurfaceSpec",
@@ -189,7 +201,7 @@ class BusCommandSurface(Strict):
 
 
 SurfaceSpec = Annotated[
-    DialogueSurface | HttpSurface | ModbusSurface | UdsSurface | BusCommandSurface,
+    DialogueSurface | HttpSurface | MessageSurface | ModbusSurface | UdsSurface | BusCommandSurface,
     Field(discriminator="type"),
 ]
 
@@ -260,6 +272,13 @@ class DeviceFile(Strict):
                     for kind, record in claim.records.items()
                     if record.on not in self.surfaces
                 ]
+            if isinstance(claim, FramingClaim):
+                problems += [
+                    f"claims.{claim_id}: {problem}"
+                    for surface in claim.surfaces
+                    if surface in self.surfaces
+                    for problem in _unframed(claim, surface, self.surfaces[surface])
+                ]
         if self.identity not in self.surfaces:
             problems.append(f"identity: no surface named {self.identity!r}")
         if problems:
@@ -277,6 +296,15 @@ class DeviceFile(Strict):
             if surface in getattr(claim, "surfaces", ()) or surface == getattr(claim, "surface", None)
         }
 
+    def who_may(self, surface: str, action: str) -> list[str] | None:
+        """Return the accounts of a surface whose role may do `action` there; None where no claim is about that."""
+        spec = self.surfaces[surface]
+        claims = self.claims_of(PermissionClaim, surface=surface).values()
+        if not claims or not isinstance(spec, LogInSurface):
+            return None
+        roles = {role for claim in claims for role, actions in claim.allowed.items() if action in actions}
+        return [account for account in spec.accounts if self.accounts[account].role in roles]
+
     def secrets(self) -> list[str]:
         """Return every credential in the file, for masking."""
         found = [account.password for account in self.accounts.values()]
@@ -286,6 +314,21 @@ class DeviceFile(Strict):
             if isinstance(spec, UdsSurface) and spec.security:
                 found.append(spec.security.key)
         return found
+
+
+def _unframed(claim: FramingClaim, name: str, spec: SurfaceSpec) -> list[str]:
+    """Return what a surface lacks for a claim about its framing."""
+    if not isinstance(spec, MessageSurface):
+        return [f"surface {name!r} is of type {spec.type}, not messages"]
+    problems = []
+    if claim.account not in spec.accounts:
+        problems.append(f"account {claim.account!r} does not log in on {name}")
+    action = spec.actions.get(claim.action)
+    if action is None or not action.ready or not action.changes:
+        problems.append(f"action {claim.action!r} of {name} must be there, with its `args` and `changes`")
+    if spec.framing.checksum is None and "checksum" in (*claim.refused, *claim.ignored):
+        problems.append(f"surface {name!r} declares no checksum")
+    return problems
 
 
 #: Used where a claim of the baseline set needs a source.

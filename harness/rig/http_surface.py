@@ -7,34 +7,18 @@ the argument itself, a number where it is one. In a path an argument is percent-
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.rig.claim_base import BytesPattern, Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
+from harness.rig.templates import Scalar, holes, lacking
 
-__all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface", "Scalar", "holes"]
-
-Scalar = str | int | float | bool
+__all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface"]
 
 GIVEN = frozenset({"account", "token", "serial"})
 """Names a template may use without an argument: who is logged in, and the unit's serial number."""
-
-_HOLE = re.compile(r"\{(\w+)\}")
-
-
-def holes(template: Any) -> set[str]:
-    """Return the names in braces in a template, in all its texts."""
-    if isinstance(template, str):
-        return set(_HOLE.findall(template))
-    if isinstance(template, Mapping):
-        return set().union(*(holes(part) for pair in template.items() for part in pair))
-    if isinstance(template, list | tuple):
-        return set().union(*(holes(part) for part in template))
-    return set()
 
 
 class HttpPattern(Strict):
@@ -54,10 +38,17 @@ class HttpRequestSpec(Strict):
     path: str
     headers: dict[str, str] = Field(default={})
     body: Any = Field(default=None, description="Template of a JSON body; no body when left out")
+    form: dict[str, str] = Field(default={}, description="Fields of a form, as browsers send it; instead of `body`")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if self.body is not None and self.form:
+            raise ValueError("give either `body` or `form`")
+        return self
 
     def named(self) -> set[str]:
         """Return the names the request needs, but for the given ones."""
-        return (holes(self.path) | holes(self.headers) | holes(self.body)) - GIVEN
+        return (holes(self.path) | holes(self.headers) | holes(self.body) | holes(self.form)) - GIVEN
 
 
 class HttpAction(ActionBase, HttpRequestSpec):
@@ -114,35 +105,8 @@ class HttpSurface(LogInSurface):
     @classmethod
     def _whole_operations(cls, actions: dict[str, HttpAction]) -> dict[str, HttpAction]:
         for name, action in actions.items():
-            missing = set(OPERATIONS.get(name, ())) - action.named()
-            if missing:
-                raise ValueError(f"action {name}: the operation has {', '.join(sorted(missing))}; use it in braces")
+            if missing := lacking(name, action.named()):
+                raise ValueError(f"action {name}: the operation has {', '.join(missing)}; use it in braces")
             if bool(action.columns) != bool(action.rows):
                 raise ValueError(f"action {name}: `rows` and `columns` go together")
         return actions
-
-
-OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    "version": (),
-    "user-list": (),
-    "user-add": ("user", "role", "password"),
-    "user-remove": ("user",),
-    "user-set-role": ("user", "role"),
-    "user-set-password": ("user", "password"),
-    "unlock": ("user",),
-    "own-password": ("old", "new"),
-    "patient-list": (),
-    "patient-add": ("id", "name", "ward", "note"),
-    "patient-remove": ("id",),
-    "backup": ("passphrase",),
-    "restore": ("passphrase",),
-    "equipment-list": (),
-    "equipment-read": ("name",),
-    "update-upload": ("name",),
-    "update-url": ("url",),
-    "update-status": (),
-    "reboot": (),
-    "factory-reset": ("confirm",),
-    "setup": ("code", "password"),
-}
-"""Actions testcases ask for by these names, with these arguments, whatever the make."""

@@ -20,15 +20,27 @@ from harness.errors import UsageError
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
 
-__all__ = ["Rig", "json_schemas", "load_device", "load_rig"]
+__all__ = ["Falsified", "Rig", "json_schemas", "load_device", "load_rig"]
 
 M = TypeVar("M", bound=BaseModel)
 _ENV = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
+class Falsified:
+    """Which claim of a rig's device was falsified in memory, by which falsification, and what it changed."""
+
+    claim: str
+    falsification: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
-    """A rig file with the device file it names, both validated."""
+    """A rig file with the device file it names, both validated.
+
+    `falsified` says that it is not what the files say: a challenge, whose results are no evidence.
+    """
 
     path: Path
     file: RigFile
@@ -36,6 +48,7 @@ class Rig:
     device_path: Path
     device: DeviceFile
     device_sha256: str
+    falsified: Falsified | None = None
 
     @property
     def cloneable(self) -> bool:
@@ -93,6 +106,13 @@ def load_rig(path: Path) -> Rig:
                 f"link {name!r} is not wired, but the device's identity is read over it",
                 where=_where(path, tree, ("links",)),
                 hint=f"add links.{name}",
+            )
+    for number, photo in enumerate(rig_file.photos):
+        if not (path.parent / photo).is_file():
+            raise UsageError(
+                f"photograph {photo!r} does not exist",
+                where=_where(path, tree, ("photos", number)),
+                hint="give the path of the file relative to the rig file",
             )
     return Rig(
         path=path.resolve(),

@@ -22,11 +22,21 @@ class FieldCodec(Strict):
 class ActionBase(Strict):
     """What every action declares, whatever kind of surface carries it out."""
 
-    effects: tuple[str, ...] = Field(default=(), description="none when empty; else accounts, configuration, data …")
+    effects: tuple[str, ...] = Field(
+        default=(), description="accounts, configuration, data …; empty: it only reads, in whatever state the device is"
+    )
     changes: str = Field(default="", description="Field of the surface that shows what `args` changed")
     declined: bool = Field(
         default=False, description="With `args` the device refuses it to everybody, to who may for another reason"
     )
+
+    @property
+    def stake(self) -> tuple[str, ...]:
+        """Effects it may have on a device that does not keep its word; nothing where it only reads.
+
+        What is refused to everybody was meant to change something, and nothing says what if it is not refused.
+        """
+        return self.effects or (("irreversible",) if self.declined else ())
 
     @property
     def ready(self) -> bool:
@@ -41,3 +51,8 @@ class LogInSurface(Strict):
     accounts: tuple[str, ...]
     actions: Mapping[str, ActionBase]
     fields: Mapping[str, FieldCodec]
+
+    @property
+    def names_users(self) -> bool:
+        """Whether a log-in says who it is; a PIN alone does not."""
+        return True

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.rig.claim_base import BytesPattern, Strict
+from harness.rig.claim_base import Strict
+from harness.rig.control_specs import (
+    CommandControl,
+    ControlSpec,
+    NoControl,
+    OperatorControlSpec,
+    ProcessControlSpec,
+    QemuControlSpec,
+    ResetLine,
+    ScpiControlSpec,
+)
 
 __all__ = [
+    "USB_PORT",
     "CanLinkSpec",
     "CommandControl",
+    "ControlSpec",
     "Effect",
     "Equipment",
     "Grade",
@@ -22,11 +36,15 @@ __all__ = [
     "ModbusTcpLinkSpec",
     "NetworkLinkSpec",
     "NoControl",
+    "OperatorControlSpec",
     "ProcessControlSpec",
     "QemuControlSpec",
     "RigFile",
+    "Rs485",
+    "ScpiControlSpec",
     "SerialLinkSpec",
     "SshLinkSpec",
+    "TcpLinkSpec",
 ]
 
 
@@ -57,20 +75,66 @@ class Item(Strict):
     setup_code: str = Field(default="", description="Code on the unit's label, for its first use; a credential")
 
 
+def _no_number(value: object) -> object:
+    if isinstance(value, int | float):  # pydantic would take it for seconds since 1970
+        raise ValueError("not a date (YYYY-MM-DD), nor the words `not required`")
+    return value
+
+
 class Equipment(Strict):
     """A piece of bench equipment."""
 
     name: str
+    maker: str = ""
+    model: str = ""
     serial: str = ""
-    calibration_due: str = ""
+    calibration_due: Annotated[date | Literal["not required", ""], BeforeValidator(_no_number)] = Field(
+        default="", description="Last day of the calibration, YYYY-MM-DD, or `not required`"
+    )
 
 
-class SerialLinkSpec(Strict):
-    """A serial port: a device path, `socket://`, `rfc2217://`, `unix:PATH`, or `control:NAME` of the emulator."""
+class Rs485(Strict):
+    """Two-wire RS-485 switched by the adapter's driver with RTS. An adapter that switches by itself needs none."""
+
+    rts_sends: bool = Field(default=True, description="State of RTS while the bench sends")
+    rts_receives: bool = Field(default=False, description="State of RTS while it receives")
+    before_sending: float = Field(default=0.0, ge=0, le=1, description="Seconds between RTS and the first byte")
+    after_sending: float = Field(default=0.0, ge=0, le=1, description="Seconds between the last byte and RTS")
+
+
+USB_PORT = re.compile(r"usb:(?P<vid>[0-9A-Fa-f]{4}):(?P<pid>[0-9A-Fa-f]{4})(?::(?P<serial>.+))?")
+"""`usb:0403:6001` or `usb:0403:6001:A10K3XYZ`: vendor and product in hexadecimal, as `lsusb` shows them."""
+
+
+def _serial_port(text: str) -> str:
+    if text.startswith("usb:") and not USB_PORT.fullmatch(text):
+        raise ValueError("not usb:VID:PID or usb:VID:PID:SERIAL; `lsusb` shows both numbers")
+    return text
+
+
+class _SerialPort(Strict):
+    """What is common to links over a serial port."""
+
+    port: Annotated[str, AfterValidator(_serial_port)] = Field(
+        description="/dev/…, usb:VID:PID[:SERIAL], socket://, rfc2217://, unix:PATH, control:NAME of the emulator"
+    )
+    baudrate: int = Field(gt=0)
+    parity: Literal["N", "E", "O"]
+    stopbits: Literal[1, 2] = 1
+    rs485: Rs485 | None = None
+
+    @model_validator(mode="after")
+    def _driver_switches(self) -> Self:
+        if self.rs485 is not None and not self.port.startswith(("/", "usb:")):
+            raise ValueError(f"rs485 is for an adapter of this computer, not for {self.port}")
+        return self
+
+
+class SerialLinkSpec(_SerialPort):
+    """A serial port."""
 
     type: Literal["serial"] = "serial"
-    port: str
-    baudrate: int = 115200
+    baudrate: int = Field(default=115200, gt=0)
     parity: Literal["N", "E", "O"] = "N"
 
 
@@ -93,12 +157,11 @@ class ModbusTcpLinkSpec(Strict):
     port: int = Field(default=502, ge=1, le=65535)
 
 
-class ModbusRtuLinkSpec(Strict):
-    """Modbus RTU on a serial port."""
+class ModbusRtuLinkSpec(_SerialPort):
+    """Modbus RTU on a serial port. Without parity the standard asks for two stop bits."""
 
     type: Literal["modbus-rtu"] = "modbus-rtu"
-    port: str
-    baudrate: int = 19200
+    baudrate: int = Field(default=19200, gt=0)
     parity: Literal["N", "E", "O"] = "E"
 
 
@@ -112,6 +175,14 @@ class SshLinkSpec(Strict):
     key_file: str | None = None
     password: str | None = None
     host_key: str = Field(description="Public host key as in known_hosts: `ssh-ed25519 AAAA…`")
+
+
+class TcpLinkSpec(Strict):
+    """A TCP port; each session is a connection of its own. For a line behind a serial server see `serial`."""
+
+    type: Literal["tcp"] = "tcp"
+    host: str
+    port: int = Field(ge=1, le=65535)
 
 
 class NetworkLinkSpec(Strict):
@@ -138,51 +209,14 @@ class HttpLinkSpec(Strict):
 
 
 LinkSpec = Annotated[
-    SerialLinkSpec | CanLinkSpec | ModbusTcpLinkSpec | ModbusRtuLinkSpec | SshLinkSpec | NetworkLinkSpec | HttpLinkSpec,
-    Field(discriminator="type"),
-]
-
-
-class QemuControlSpec(Strict):
-    """An emulated device: the machine description comes from the image build."""
-
-    type: Literal["qemu"] = "qemu"
-    machine: str = Field(description="`device.json` of the image build, relative to the rig file")
-    weaknesses: tuple[str, ...] = Field(default=(), description="Flaws of the fixture to switch on, by name")
-    settle: BytesPattern = Field(default="", description="Regular expression on the console that says the device is up")
-    settle_within: float = Field(default=60.0, description="Seconds from power-on")
-
-
-class ProcessControlSpec(Strict):
-    """A device that is a program, run in a private network namespace."""
-
-    type: Literal["process"] = "process"
-    command: tuple[str, ...] = Field(
-        description="`{run_dir}`, `{data_dir}`, `{address}`, `{rig_dir}`, `{python}` are filled in"
-    )
-    weaknesses: tuple[str, ...] = ()
-    address: str = "192.0.2.10"
-    address6: str = "2001:db8::10"
-
-
-class CommandControl(Strict):
-    """Power by commands of the bench."""
-
-    type: Literal["command"] = "command"
-    power_on: tuple[str, ...]
-    power_off: tuple[str, ...]
-    reset: tuple[str, ...] = ()
-    timeout: float = 30.0
-
-
-class NoControl(Strict):
-    """Nothing can be switched from outside."""
-
-    type: Literal["none"] = "none"
-
-
-ControlSpec = Annotated[
-    QemuControlSpec | ProcessControlSpec | CommandControl | NoControl,
+    SerialLinkSpec
+    | CanLinkSpec
+    | ModbusTcpLinkSpec
+    | ModbusRtuLinkSpec
+    | SshLinkSpec
+    | TcpLinkSpec
+    | NetworkLinkSpec
+    | HttpLinkSpec,
     Field(discriminator="type"),
 ]
 
@@ -195,12 +229,14 @@ class RigFile(Strict):
     operator: str = "unnamed operator"
     item: Item
     control: ControlSpec = NoControl()
+    reset_line: ResetLine | None = Field(default=None, description="The device's reset on a serial link's control line")
     permits: tuple[Effect, ...] = Field(
         default=(Effect.ACCOUNTS, Effect.CONFIGURATION), description="Effects a testcase may have"
     )
     targets: tuple[str, ...] = Field(default=(), description="Network addresses a test may touch")
     links: dict[str, LinkSpec]
     equipment: tuple[Equipment, ...] = ()
+    photos: tuple[str, ...] = Field(default=(), description="Photographs of the set-up, relative to this file")
     answer_within: float = Field(default=2.0, gt=0, description="Seconds a device may take to answer")
     bench_address: str | None = Field(
         default=None, description="The bench's own address in the device's network, for what the device fetches"
@@ -219,4 +255,15 @@ class RigFile(Strict):
             for host in hosts:
                 if host is not None and host not in self.targets:
                     raise ValueError(f"links.{name}: {host} is not among the targets this rig may touch")
+        return self
+
+    @model_validator(mode="after")
+    def _reset_line_wired(self) -> Self:
+        if self.reset_line is None:
+            return self
+        link = self.links.get(self.reset_line.link)
+        if not isinstance(link, SerialLinkSpec) or not link.port.startswith(("/", "usb:", "rfc2217://")):
+            raise ValueError(f"reset_line: {self.reset_line.link!r} is no serial link with control lines")
+        if isinstance(self.control, QemuControlSpec | ProcessControlSpec):
+            raise ValueError(f"reset_line: a device of control {self.control.type!r} has none")
         return self

@@ -169,6 +169,7 @@ def leave(outcome: Outcome[object]) -> Outcome[object]:
     ],
     about=About(property="confidentiality", phase="monitoring", method="function", threat="a user covers his tracks"),
     unqualified=True,
+    version=2,
 )
 @each("claim_id", lambda device: [Instance(claim_id, (claim_id,)) for claim_id in device.claims_of(AuditClaim)])
 def test_readers(case: Case, claim_id: str) -> None:
@@ -191,5 +192,7 @@ def test_readers(case: Case, claim_id: str) -> None:
                 observed=shown[0] if shown else "no record",
                 claim=claim_id,
             )
+        else:
+            case.expect_accepted(f"{declared.role} reads the log", outcome, claim=claim_id)
     with case.step("Twin: a role that may"):
         case.twin("records", Accepted(read(case, claim)))

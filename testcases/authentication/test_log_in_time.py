@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from secrets import choice
@@ -13,8 +14,9 @@ from harness.case import Case
 from harness.device.log_in import Entrance
 from harness.device.outcomes import Refused, Unintelligible, name_of
 from harness.rig.claims import AccountClaim
+from harness.rig.device_file import DeviceFile, LogInSurface
 from harness.rig.rig_file import Effect
-from harness.testcase import About, contributes, each_surface, testcase, verifies
+from harness.testcase import About, Instance, contributes, each, testcase, verifies
 
 ROUND, ROUNDS = 24, 8
 """Refused log-ins of a known and of an unknown user each, in turn, in a round; rounds until it is decided."""
@@ -28,6 +30,15 @@ RESAMPLED = 400
 """Times the measured ones are drawn from anew for the uncertainty."""
 
 
+def with_names(device: DeviceFile) -> Iterator[Instance]:
+    """Every surface of an accounts claim on which a log-in says who it is."""
+    for claim_id, claim in device.claims_of(AccountClaim).items():
+        for surface in claim.surfaces:
+            spec = device.surfaces[surface]
+            if isinstance(spec, LogInSurface) and spec.names_users:
+                yield Instance(surface, (claim_id, surface))
+
+
 @testcase(
     "AUTH-LOG-IN-TIME",
     title="A refused log-in takes the same time whether the account exists or not",
@@ -39,7 +50,7 @@ RESAMPLED = 400
     effects=[Effect.ACCOUNTS],
     slow=True,
 )
-@each_surface(AccountClaim)
+@each("claim_id, surface", with_names)
 def test_log_in_time(case: Case, claim_id: str, surface: str) -> None:
     claim = case.bench.rig.device.claims_of(AccountClaim)[claim_id]
     door = case.bench.log_in_surface(surface)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.case import Case
 from harness.device.guesses import FOREIGN_USERS
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
+from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_surface, testcase, verifies
@@ -19,7 +20,7 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
     effects=[Effect.ACCOUNTS],
-    version=2,
+    version=3,
 )
 @each_surface(AccountClaim)
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
@@ -30,15 +31,18 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
 
     case.attack(surface, "log-ins with user names that are not declared here")
     with door.entrance() as prompt:
+        refused = RefusedLogIns(case, surface, prompt)
         with case.step("The words of a wrong password"):
             wrong = prompt.attempt(known, "not-the-password")
             case.expect_refused(f"{known} with a wrong password", wrong, claim=claim_id)
             case.twin(f"{known} with the right password", prompt.visit(known))
 
-        with case.step("Accounts of other surfaces, with their right passwords"):
-            for account in [name for name in device.accounts if name not in door.accounts]:
+        with case.step("Accounts that are not declared here, with their right passwords"):
+            declared = [name for name in door.accounts if name in claim.accounts]
+            for account in [name for name in device.accounts if name not in declared]:
                 outcome = prompt.attempt(account, device.accounts[account].password)
                 _leave(outcome)
+                refused.one_more()
                 case.expect_refused(f"{account}, not declared on {surface}", outcome, claim=claim_id)
 
         with case.step("Accounts that systems are delivered with"):
@@ -46,6 +50,7 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
                 for password in (user, ""):
                     outcome = prompt.attempt(user, password)
                     _leave(outcome)
+                    refused.one_more()
                     case.expect_refused(f"{user} with password {password!r}", outcome, claim=claim_id)
                 if isinstance(outcome, NoAnswer):
                     return

@@ -13,13 +13,13 @@ from harness.watch import IncidentKind
 
 
 def resettable(device: DeviceFile) -> list[Instance]:
-    """Claims about restores on a surface by which the device can be reset and set up again."""
+    """Claims that a backup is good on another unit, on a surface by which the device can be reset and set up again."""
     ends = {claim.surface: claim_id for claim_id, claim in device.claims_of(EndOfLifeClaim).items()}
     begins = {claim.surface: claim_id for claim_id, claim in device.claims_of(FirstUseClaim).items()}
     return [
         Instance(claim.surface, (claim_id, ends[claim.surface], begins[claim.surface]))
         for claim_id, claim in device.claims_of(RestoreClaim).items()
-        if claim.surface in ends and claim.surface in begins
+        if claim.other_unit and claim.surface in ends and claim.surface in begins
     ]
 
 

@@ -6,7 +6,7 @@ import re
 
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, Outcome
-from harness.device.traces import canary, credentials, traces
+from harness.device.traces import canary, credentials, traces, within
 from harness.procedures.acting import do
 from harness.procedures.canaries import Canaries
 from harness.procedures.restoring import Restoring
@@ -106,9 +106,8 @@ def test_in_clear(case: Case, claim_id: str, surface: str) -> None:
             named = {f"credential {number}": text for number, text in enumerate(case.bench.rig.secrets(), 1)}
             named |= {"passphrase": restoring.passphrase}
             named |= {"password of a new account": newcomer.password} if newcomer else {}
-            found = traces(blob, named)
-            found += traces(blob, {f"{n} in bytes": bytes_of(text) for n, text in named.items() if bytes_of(text)})
-            found += credentials(blob, restoring.backup.lacks)
+            named |= {f"{name} in bytes": bytes_of(text) for name, text in named.items() if bytes_of(text)}
+            found = within(blob, lambda part: traces(part, named) + credentials(part, restoring.backup.lacks))
             case.check(
                 "no credential in the backup", held=not found, expected="none",
                 observed="; ".join(map(str, found)) or f"none in {len(blob)} bytes", claim=restoring.backup_id,

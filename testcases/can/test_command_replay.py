@@ -64,7 +64,7 @@ def test_replay(case: Case, claim_id: str, surface: str) -> None:
     tags=TAGS,
     about=About(property="integrity", phase="design", method="penetration", threat="replayed bus command"),
     effects=[Effect.CONFIGURATION],
-    needs=["power", "cut"],
+    needs=["power"],
     severity="blocker",
 )
 @each_surface(BusCommandClaim)
@@ -78,7 +78,7 @@ def test_replay_in_the_next_session(case: Case, claim_id: str, surface: str) -> 
         # Far ahead of the counters of the next session, so that the counter cannot be what refuses it.
         recorded = door.sign(door.spec.opcodes[effect.opcode], effect.argument, counter=0x1000)
         case.twin("the command that is recorded", door.send(recorded, operation="recorded command"))
-    with case.step("Cut the power and start again"):
+    with case.step("Take the power and start again"):
         case.bench.power_cycle()
         door = case.bench.bus_commands(surface)
         mirror = case.bench.surface(effect.surface)

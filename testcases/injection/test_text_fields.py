@@ -11,13 +11,17 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
+from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
 from harness.procedures.acting import do, permitted, prepare
+from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
-from harness.rig.http_surface import HttpAction, holes
+from harness.rig.http_surface import HttpAction
+from harness.rig.message_surface import MessageAction
 from harness.rig.rig_file import Effect
+from harness.rig.templates import holes
 from harness.testcase import About, Instance, contributes, each, each_surface, testcase, verifies
 
 CLAIM = "BASE-INPUT"
@@ -90,9 +94,9 @@ def texts_of(device: DeviceFile) -> Iterator[Instance]:
                     yield Instance(f"{surface}-{name}", (surface, name))
 
 
-def taken(action: Action | HttpAction) -> dict[str, str]:
+def taken(action: Action | HttpAction | MessageAction) -> dict[str, str]:
     """Return the arguments of an action that are text, with their harmless values."""
-    if isinstance(action, HttpAction):
+    if not isinstance(action, Action):
         return {name: value for name, value in action.args.items() if isinstance(value, str)}
     return {str(number): value for number, value in enumerate(action.args) if not re.fullmatch(r"[\d.]+", value)}
 
@@ -109,7 +113,7 @@ def taken(action: Action | HttpAction) -> dict[str, str]:
 def test_text(case: Case, surface: str, action: str) -> None:
     door = case.bench.log_in_surface(surface)
     spec = door.actions[action]
-    assert isinstance(spec, Action | HttpAction)
+    assert isinstance(spec, Action | HttpAction | MessageAction)
     payloads = Payloads()
     case.attack(surface, f"texts for interpreters in {', '.join(taken(spec))} of {action}")
     prepare(case, surface, action)
@@ -146,13 +150,15 @@ class Field:
         self.spec = door.actions[action]
 
     def fits(self, argument: str, text: str) -> bool:
-        """A dialogue and a header take lines: what ends one or edits it is the business of other testcases."""
+        """A dialogue, a message and a header take lines: what ends one is the business of other testcases."""
+        if isinstance(self.door, MessageSurface) and not self.door.carries(text):
+            return False
         in_line = not isinstance(self.spec, HttpAction) or argument in holes(self.spec.headers)
         return not in_line or (text.isascii() and text.isprintable())
 
     def do(self, session: Session, argument: str, text: str) -> Outcome[Answer]:
         """Carry the action out with a text in the place of one argument, the others harmless."""
-        if isinstance(self.spec, HttpAction):
+        if isinstance(self.spec, HttpAction | MessageAction):
             return session.do(self.action, **{argument: text})
         assert isinstance(self.spec, Action)
         return session.do(self.action, *(text if str(n) == argument else v for n, v in enumerate(self.spec.args)))
@@ -283,11 +289,13 @@ def test_log_in(case: Case, claim_id: str, surface: str) -> None:
     console = _console(case)
     mark = console.mark() if console else 0
     with door.entrance() as prompt:
+        refused = RefusedLogIns(case, surface, prompt)
         for number, text in enumerate(payloads.texts(known)):
             if not text or not (isinstance(door, HttpSurface) or (text.isprintable() and len(text) < 200)):
                 continue
             for title, user, password in (("user name", text, "x"), ("password", "nobody-here", text)):
                 outcome = prompt.attempt(user, password)
+                refused.one_more()
                 shown = f"{title} {text[:40]!r}" + (f", {len(text)} characters" if len(text) > 40 else "")
                 # What is no request to log in is refused like any other that the surface does not take.
                 held = None if isinstance(outcome, NoAnswer) else not isinstance(outcome, Accepted)

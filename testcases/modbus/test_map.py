@@ -105,6 +105,7 @@ def test_readable(case: Case, claim_id: str, surface: str) -> None:
     about=About(property="integrity", phase="design", method="function", threat="value out of range"),
     effects=[Effect.CONFIGURATION],
     unqualified=True,
+    version=2,
 )
 @each("claim_id, surface", modbus_maps(access="read-write"))
 def test_writable(case: Case, claim_id: str, surface: str) -> None:
@@ -127,6 +128,13 @@ def test_writable(case: Case, claim_id: str, surface: str) -> None:
                 now = case.value(door.number(name), name)
                 case.unchanged(f"{name} after values out of range", before=high, after=now, claim=claim_id)
         case.twin(f"{name} restored", door.write(name, before))
+    with case.step("Registers that can only be read"):
+        for name in door.holding("read"):
+            before = case.value(door.number(name), name)
+            for several in (False, True):
+                # The value it has: were it taken, nothing would have changed.
+                outcome = door.write(name, before, several=several)
+                case.expect_refused(f"{name} by function {16 if several else 6}", outcome, claim=claim_id)
     with case.step("Addresses behind the declared ones"):
         _write_beyond(case, door, claim_id)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from harness.case import Case
 from harness.device.dialogue import DialogueEntrance, DialogueSession
+from harness.device.messages import MessageEntrance, MessageSession
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
 from harness.rig.claims import AvailabilityClaim
-from harness.rig.device_file import DeviceFile, DialogueSurface
+from harness.rig.device_file import DeviceFile, DialogueSurface, MessageSurface
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 
 TAGS = [
@@ -38,26 +39,26 @@ BREAKS: dict[str, bytes] = {
 """Name of what is sent → the bytes after the break. Linux takes a key after a break for an order (SysRq)."""
 
 
-def dialogues(device: DeviceFile) -> Iterator[Instance]:
-    """Every log-in surface of an availability claim."""
+def lines(device: DeviceFile) -> Iterator[Instance]:
+    """Every log-in surface on a byte stream of an availability claim."""
     for claim_id, claim in device.claims_of(AvailabilityClaim).items():
         for surface in claim.surfaces:
-            if isinstance(device.surfaces[surface], DialogueSurface):
+            if isinstance(device.surfaces[surface], DialogueSurface | MessageSurface):
                 yield Instance(surface, (claim_id, surface))
 
 
 @testcase(
     "CONSOLE-HOSTILE-INPUT",
-    title="Malformed input at the log-in prompt is survived",
+    title="Malformed input before log-in is survived",
     tags=TAGS,
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
     slow=True,
 )
-@each("claim_id, surface", dialogues)
+@each("claim_id, surface", lines)
 def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
-    door = case.bench.dialogue(surface)
+    door = case.bench.line(surface)
 
-    case.attack(surface, "malformed input at the log-in prompt")
+    case.attack(surface, "malformed input before log-in")
     with door.entrance() as prompt:
         if not _all_survived(case, claim_id, prompt):
             return
@@ -71,9 +72,9 @@ def test_at_the_log_in_prompt(case: Case, claim_id: str, surface: str) -> None:
     about=About(property="availability", phase="design", method="fuzz", threat="malformed input"),
     slow=True,
 )
-@each("claim_id, surface", dialogues)
+@each("claim_id, surface", lines)
 def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:
-    door = case.bench.dialogue(surface)
+    door = case.bench.line(surface)
 
     case.attack(surface, "malformed input in a session")
     with door.session() as opened:
@@ -83,7 +84,9 @@ def test_in_a_session(case: Case, claim_id: str, surface: str) -> None:
         case.twin("the session after it", door.read_in(session, "uptime"))
 
 
-def _all_survived(case: Case, claim_id: str, prompt: DialogueEntrance | DialogueSession) -> bool:
+def _all_survived(
+    case: Case, claim_id: str, prompt: DialogueEntrance | DialogueSession | MessageEntrance | MessageSession
+) -> bool:
     """Send everything, breaks where the link can; stop at the first that is not survived."""
     for what, data in INPUTS.items():
         if not _survived(case, claim_id, what, prompt.poke(data, operation=what)):
@@ -98,11 +101,11 @@ def _all_survived(case: Case, claim_id: str, prompt: DialogueEntrance | Dialogue
 
 
 def _survived(case: Case, claim_id: str, what: str, outcome: Outcome[bytes]) -> bool:
-    """The prompt comes back; that it does not is decided by whether the surface is alive at the end."""
+    """It answers again, or its prompt comes back; else whether the surface is alive at the end decides."""
     return case.check(
         what,
         held=isinstance(outcome, Accepted) or None,
-        expected="the prompt comes back",
+        expected="it answers again",
         observed="it does" if isinstance(outcome, Accepted) else name_of(outcome),
         claim="" if isinstance(outcome, NoAnswer) else claim_id,
     )

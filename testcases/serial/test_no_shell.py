@@ -1,4 +1,4 @@
-"""Neither the log-in prompt nor a session gives a shell."""
+"""Neither what is before the log-in nor a session gives a shell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from secrets import randbelow
 
 from harness.case import Case
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
+from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim
-from harness.rig.device_file import DeviceFile, DialogueSurface
+from harness.rig.device_file import DeviceFile, DialogueSurface, MessageSurface
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 
 CLAIM = "BASE-DEBUG-SHUT"
@@ -64,9 +65,10 @@ SHELLS = ("shell", "sh", "/bin/sh", "bash", "ash", "exec sh", "su", "debug", "sy
 
 
 def log_ins(device: DeviceFile) -> list[Instance]:
-    """Every dialogue that accounts log in to."""
+    """Every dialogue and every surface of messages that accounts log in to."""
     surfaces = dict.fromkeys(s for claim in device.claims_of(AccountClaim).values() for s in claim.surfaces)
-    return [Instance(name, (name,)) for name in surfaces if isinstance(device.surfaces[name], DialogueSurface)]
+    lines = [name for name in surfaces if isinstance(device.surfaces[name], DialogueSurface | MessageSurface)]
+    return [Instance(name, (name,)) for name in lines]
 
 
 @testcase(
@@ -80,16 +82,18 @@ def log_ins(device: DeviceFile) -> list[Instance]:
 )
 @each("surface", log_ins)
 def test_no_shell_before_log_in(case: Case, surface: str) -> None:
-    door = case.bench.dialogue(surface)
+    door = case.bench.line(surface)
     marker = Marker()
 
-    case.attack(surface, "shell input at the log-in prompt")
+    case.attack(surface, "shell input before log-in")
     with door.entrance() as prompt:
-        for line in marker.lines():
-            if not _no_shell(case, marker, f"{line!r} as user name", prompt.say(line, operation="shell line")):
+        refused = RefusedLogIns(case, surface, prompt)
+        for line in filter(door.carries, marker.lines()):
+            if not _no_shell(case, marker, f"{line!r} before log-in", prompt.say(line, operation="shell line")):
                 return
-        for line in marker.lines()[:3]:
+        for line in list(filter(door.carries, marker.lines()))[:3]:
             outcome = prompt.attempt("nobody", line)
+            refused.one_more()
             if not _no_shell(case, marker, f"{line!r} as password", outcome):
                 return
         for keys in CONTROL:
@@ -109,7 +113,7 @@ def test_no_shell_before_log_in(case: Case, surface: str) -> None:
 )
 @each("surface", log_ins)
 def test_no_shell_in_a_session(case: Case, surface: str) -> None:
-    door = case.bench.dialogue(surface)
+    door = case.bench.line(surface)
     marker = Marker()
 
     case.attack(surface, "shell input in a session")
@@ -117,10 +121,10 @@ def test_no_shell_in_a_session(case: Case, surface: str) -> None:
         with case.step(f"As {account}"), door.session(account) as opened:
             session = case.value(opened, f"log-in of {account}")
             # Only what leaves nothing behind: on a weak device the command in front is carried out.
-            harmless = [action for action in door.spec.actions.values() if not action.effects]
-            carriers = [*harmless[:1], *(action for action in harmless[1:] if action.args)]
-            smuggled = [tail for what in carriers for tail in marker.smuggled(what.send.format(*what.args))]
-            for line in marker.lines() + smuggled:
+            harmless = [name for name, action in door.actions.items() if action.ready and not action.effects]
+            carriers = [*harmless[:1], *(name for name in harmless[1:] if door.spec.actions[name].args)]
+            smuggled = [tail for name in carriers for tail in marker.smuggled(door.line_of(name))]
+            for line in filter(door.carries, marker.lines() + smuggled):
                 if not _no_shell(case, marker, repr(line), session.send_line(line, operation="shell line")):
                     return
             for name in SHELLS:

@@ -11,7 +11,7 @@ from harness.device.outcomes import Refused
 from harness.instances import updates
 from harness.links.file_server import Offer
 from harness.procedures.updating import BUSY, UpdateStatus, Updating
-from harness.rig.bundles import Bundle, load_bundles
+from harness.rig.bundles import Bundle, newest_update
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
@@ -46,7 +46,7 @@ def interruptions(device: DeviceFile) -> Iterable[Instance]:
 )
 @each("claim_id, how", interruptions)
 def test_interrupted(case: Case, claim_id: str, how: str) -> None:
-    updating, good = Updating(case, claim_id), newest(case)
+    updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     case.attack(updating.claim.surface, f"an interrupted update: {how}")
     before = updating.now()
     INTERRUPTIONS[how](updating, good)
@@ -67,7 +67,7 @@ def test_interrupted(case: Case, claim_id: str, how: str) -> None:
 )
 @each("claim_id", updates)
 def test_two_at_once(case: Case, claim_id: str) -> None:
-    updating, good = Updating(case, claim_id), newest(case)
+    updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     data, half = good.read(), len(good.read()) // 2
     case.attack(updating.claim.surface, "a second update while one is received")
     with case.step("The first half of an update"):
@@ -137,9 +137,9 @@ def url_of(offer: Callable[[bytes], Offer | None]) -> Callable[[Updating, Bundle
         with updating.served(offer(good.read()), name=good.path.name) as (server, url):
             outcome = updating.do("update-url", url=url)
             updating.case.twin("the address is taken", outcome)
+            asked = server.wait_asked(timeout=updating.within["receiving"])
+            updating.case.check("the device asks for it", held=asked or None, expected="a request", observed=asked)
             expect_given_up(updating, "an update that cannot be fetched", within=updating.claim.stall or 0)
-            asked = len(server.requests)
-        updating.case.check("the device has asked for it", held=asked > 0 or None, expected="a request", observed=asked)
 
     return interrupt
 
@@ -167,9 +167,3 @@ def expect_given_up(updating: Updating, title: str, *, within: float) -> None:
     )  # fmt: skip
     if last is not None and last.state == "refused":
         updating.expect_reason(f"{title} is refused for the transfer", last, why="transfer")
-
-
-def newest(case: Case) -> Bundle:
-    """Return the good bundle that changes most."""
-    good = [bundle for bundle in load_bundles(case.bench.rig).values() if bundle.expect == "accepted"]
-    return max(good, key=lambda bundle: [int(part) for part in bundle.version.split(".")])

@@ -10,7 +10,7 @@ from harness.case import Case
 from harness.instances import updates
 from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
-from harness.rig.bundles import Bundle, load_bundles
+from harness.rig.bundles import newest_update
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import Effect
@@ -92,8 +92,7 @@ class Cutting:
     def __init__(self, case: Case, claim_id: str) -> None:
         self.case = case
         self.updating = Updating(case, claim_id)
-        good = [bundle for bundle in load_bundles(case.bench.rig).values() if bundle.expect == "accepted"]
-        self.good: Bundle = max(good, key=lambda bundle: [int(part) for part in bundle.version.split(".")])
+        self.good = newest_update(case.bench.rig)
         self.installed = case.bench.rig.device.version
         self.limit = self.updating.within["restart"]
         self.kept = Kept(case, self.updating.claim.surface, self.updating.claim.keeps)

@@ -9,11 +9,12 @@ from harness.device.outcomes import Accepted
 from harness.instances import update_bundles, updates
 from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
-from harness.rig.bundles import Bundle, load_bundles
+from harness.rig.bundles import Bundle, load_bundles, newest_update
 from harness.rig.claims import UpdateClaim
 from harness.rig.device_file import DeviceFile, HttpSurface
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, each_on_rig, testcase, verifies
+from harness.watch import IncidentKind
 
 EFFECTS = [Effect.FIRMWARE, Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA]
 TAGS = [
@@ -61,7 +62,7 @@ def test_refused(case: Case, claim_id: str, bundle: str) -> None:
 @each_on_rig("claim_id, bundle", update_bundles("refused", why=["version"]))
 def test_renamed(case: Case, claim_id: str, bundle: str) -> None:
     bad = load_bundles(case.bench.rig)[bundle]
-    refuse(case, claim_id, bad, name=f"update-{newest(case).version}{bad.path.suffix}")
+    refuse(case, claim_id, bad, name=f"update-{newest_update(case.bench.rig).version}{bad.path.suffix}")
 
 
 @testcase(
@@ -77,7 +78,7 @@ def test_renamed(case: Case, claim_id: str, bundle: str) -> None:
 )
 @each("claim_id, account", other_roles)
 def test_role(case: Case, claim_id: str, account: str) -> None:
-    updating, good = Updating(case, claim_id), newest(case)
+    updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     door, data = updating.door, good.read()
     case.attack(updating.claim.surface, f"updates by {account}")
     before = updating.now()
@@ -114,7 +115,7 @@ def test_role(case: Case, claim_id: str, account: str) -> None:
 )
 @each("claim_id", updates)
 def test_source(case: Case, claim_id: str) -> None:
-    updating, good = Updating(case, claim_id), newest(case)
+    updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     action = updating.door.actions.get("update-url")
     case.attack(updating.claim.surface, "an update from a foreign address")
     before = updating.now()
@@ -131,7 +132,7 @@ def test_source(case: Case, claim_id: str) -> None:
 
 def refuse(case: Case, claim_id: str, bad: Bundle, *, name: str) -> None:
     """Give the device a bad bundle, then the good one in the same way."""
-    updating, good = Updating(case, claim_id), newest(case)
+    updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     kept = Kept(case, updating.claim.surface, updating.claim.keeps)
     case.attack(updating.claim.surface, f"the update {bad.name}" + (f" named {name}" if name else ""))
     with case.step("State before"):
@@ -146,6 +147,9 @@ def refuse(case: Case, claim_id: str, bad: Bundle, *, name: str) -> None:
             updating.expect_shown(["refused"])
         unchanged(case, updating, before)
         kept.expect("after the refused update", before=values, records=records, claim="BASE-UNCHANGED")
+    limit, installed = updating.within["restart"], case.bench.rig.device.version
+    with case.step("What was refused is not started"), case.expecting(IncidentKind.RESTART, within=limit):
+        updating.restart(installed, within=limit)
     with case.step("The good one"):
         ended = updating.install(good, way=updating.claim.ways[0], name=name)
         updating.twin("the good update is taken", ended, good)
@@ -159,9 +163,3 @@ def unchanged(case: Case, updating: Updating, before: object) -> None:
     identity = case.bench.rig.device.identity
     read = case.value(case.bench.surface(identity).read("version"), f"version on {identity}")
     case.unchanged(f"the version on {identity}", before=version, after=read)
-
-
-def newest(case: Case) -> Bundle:
-    """Return the good bundle that changes most: the last accepted one by version."""
-    good = [bundle for bundle in load_bundles(case.bench.rig).values() if bundle.expect == "accepted"]
-    return max(good, key=lambda bundle: [int(part) for part in bundle.version.split(".")])

@@ -6,7 +6,7 @@ from harness.case import Case
 from harness.instances import update_bundles
 from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
-from harness.rig.bundles import load_bundles
+from harness.rig.bundles import load_bundles, newest_update
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each_on_rig, testcase, verifies
 from harness.watch import IncidentKind
@@ -27,9 +27,8 @@ from harness.watch import IncidentKind
 @each_on_rig("claim_id, bundle", update_bundles("rolled-back"))
 def test_rolled_back(case: Case, claim_id: str, bundle: str) -> None:
     updating = Updating(case, claim_id)
-    bundles = load_bundles(case.bench.rig)
-    bad, installed = bundles[bundle], case.bench.rig.device.version
-    good = max((b for b in bundles.values() if b.expect == "accepted"), key=lambda b: b.version)
+    bad, good = load_bundles(case.bench.rig)[bundle], newest_update(case.bench.rig)
+    installed = case.bench.rig.device.version
     kept = Kept(case, updating.claim.surface, updating.claim.keeps)
     limit = updating.within["rollback"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.fuzz.cases import FuzzCase
 from harness.fuzz.findings import Finding, write_finding
-from harness.verdict import EXIT_FAIL, EXIT_USAGE
+from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_USAGE
 
 ROOT = Path(__file__).parents[2]
 SHAM = str(ROOT / "tests/sham/rig.yaml")
@@ -25,6 +25,7 @@ def proofrig(*arguments: str, cwd: Path = ROOT, typed: str = "") -> subprocess.C
         text=True,
         timeout=90,
         check=False,
+        start_new_session=True,  # without a terminal, wherever the tests run
     )
 
 
@@ -36,12 +37,43 @@ def test_rig_check_shows_every_link_and_how_it_was_seen() -> None:
     assert "VP-1 VP1-000417 1.0.0, as the rig file says" in done.stdout
 
 
-def test_rig_check_of_a_bench_that_is_not_here_fails_politely() -> None:
-    done = proofrig("rig", "check", "rigs/pump-bench.yaml")
-    assert done.returncode != 0
+def bench(folder: Path, control: str) -> str:
+    """A rig file for a bench of which nothing is there."""
+    path = folder / "rig.yaml"
+    path.write_text(
+        f"rig: bench\ndevice: {ROOT}/rigs/devices/infusion-pump.yaml\nitem: {{serial: S1, grade: engineering}}\n"
+        f"control: {{{control}}}\ntargets: [127.0.0.1]\nlinks:\n"
+        "  modbus-tcp: {type: modbus-tcp, host: 127.0.0.1, port: 1}\n"
+        "  console: {type: serial, port: 'usb:0403:6001:X'}\n"
+        "equipment: [{name: supply, calibration_due: 2020-01-31}]\n"
+    )
+    return str(path)
+
+
+def test_rig_check_of_a_bench_that_is_not_here_fails_politely(tmp_path: Path) -> None:
+    done = proofrig("rig", "check", bench(tmp_path, "type: command, power_on: [bench-power], power_off: [bench-power]"))
+    assert done.returncode == EXIT_USAGE
     assert "bench-power" in done.stderr
     assert "→" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_rig_check_names_each_part_that_is_missing(tmp_path: Path) -> None:
+    supply = "type: scpi, resource: 'TCPIP::127.0.0.1::1::SOCKET', identity: x, on_volts: {least: 1, most: 2}"
+    done = proofrig("rig", "check", bench(tmp_path, supply))
+    assert done.returncode == EXIT_INCONCLUSIVE, done.stdout + done.stderr
+    said = " ".join(done.stdout.replace("│", " ").split())
+    assert "no adapter usb:0403:6001:X is plugged in" in said
+    assert "(power)" in said
+    assert "Connection refused" in said
+    assert "equipment: supply: CALIBRATION OVERDUE since 2020-01-31" in said
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_rig_check_asks_nobody_who_is_not_there(tmp_path: Path) -> None:
+    done = proofrig("rig", "check", bench(tmp_path, "type: operator"))
+    assert done.returncode == EXIT_USAGE
+    assert "there is no terminal" in done.stderr
 
 
 def test_schemas_are_printed_as_json() -> None:

@@ -9,14 +9,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
 from harness.clean import Masker
 from harness.device import make_surface
 from harness.device.http import HttpSession, HttpSurface
-from harness.device.http_exchange import HttpRefused
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, SessionRefused, Unintelligible
 from harness.errors import UsageError
 from harness.links.dialer import HostDialer
 from harness.rig.loading import load_rig
@@ -83,6 +83,14 @@ links:
 """
 
 
+def fields_of(kind: str, body: bytes) -> dict[str, str]:
+    """The fields of a log-in, as JSON or as a form."""
+    if kind == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="surrogateescape"))
+    assert kind == "application/json"
+    return dict(json.loads(body))
+
+
 class Toy(BaseHTTPRequestHandler):
     """A device with two users, a token each, and some bad habits."""
 
@@ -104,7 +112,7 @@ class Toy(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, self.path, dict(self.headers), body))
         self.server.connections.add(self.client_address)
         if self.path == "/login":
-            self.log_in(json.loads(body))
+            self.log_in(fields_of(self.headers["Content-Type"], body))
             return
         held = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("Cookie", "")[4:]
         user = self.server.tokens.get(held)
@@ -182,9 +190,10 @@ def seen() -> list[tuple[str, Outcome[object]]]:
     return []
 
 
-@pytest.fixture(params=[BEARER, COOKIE], ids=["bearer", "cookie"])
+@pytest.fixture(params=[(BEARER, "body"), (COOKIE, "body"), (COOKIE, "form")], ids=["bearer", "cookie", "form"])
 def api(request, toy: ToyServer, tmp_path: Path, seen) -> Iterator[HttpSurface]:
-    (tmp_path / "device.yaml").write_text(DEVICE.replace("TOKEN", request.param))
+    token, log_in = request.param
+    (tmp_path / "device.yaml").write_text(DEVICE.replace("TOKEN", token).replace("body: {user", f"{log_in}: {{user"))
     (tmp_path / "rig.yaml").write_text(RIG.replace("PORT", str(toy.server_address[1])))
     rig = load_rig(tmp_path / "rig.yaml")
     wiring = RigWiring(rig, dialer=HostDialer(), port_of=str, break_of=lambda _: None, captures=tmp_path, prefix="t")
@@ -229,7 +238,7 @@ def test_a_session_from_log_in_to_log_out(api: HttpSurface, toy: ToyServer, seen
 )
 def test_a_log_in_that_is_refused_says_why(api: HttpSurface, user, password, reason):
     outcome = api.try_log_in(user, password)
-    assert isinstance(outcome, HttpRefused)
+    assert isinstance(outcome, SessionRefused)
     assert outcome.reason == reason
     assert outcome.code in (401, 423, 429)
 
@@ -245,13 +254,14 @@ def test_a_token_that_is_none_is_not_sent_again(api: HttpSurface, token):
 
 def test_strange_passwords_travel_whole(api: HttpSurface, toy: ToyServer):
     assert isinstance(api.try_log_in('a"b\\', "\x00\u202e{account}\udcff"), Refused)
-    assert json.loads(toy.asked[-1][3]) == {"user": 'a"b\\', "password": "\x00\u202e{account}\udcff"}
+    _, _, headers, body = toy.asked[-1]
+    assert fields_of(headers["Content-Type"], body) == {"user": 'a"b\\', "password": "\x00\u202e{account}\udcff"}
 
 
 def test_refusals_are_told_apart(api: HttpSurface):
     session = logged_in(api.log_in("bob"))
     denied = session.do("secret")
-    assert isinstance(denied, HttpRefused)
+    assert isinstance(denied, SessionRefused)
     assert (denied.kind, denied.reason, denied.code) == ("denied", "not permitted", 403)
     assert api.denied(denied)
     assert not api.ended(denied)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.device.backup_layout import header, split, with_header
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, matches, parse, rows
+from harness.device.http_values import at_text, encoded, fill, fill_path, flat, form_of, matches, parse, rows
 from harness.rig.claims import BackupClaim, BackupPart
-from harness.rig.http_surface import HttpPattern, holes
+from harness.rig.http_surface import HttpPattern, HttpRequestSpec
+from harness.rig.templates import holes
 
 JSON = st.recursive(
     st.none()
@@ -32,6 +33,13 @@ def test_any_body_is_parsed_or_is_none(body: bytes) -> None:
     rows(value, "a", {"x": "y"})
     at_text(value, "a/b")
     matches(HttpPattern(status=(200,), values={"a": ".*"}, body="x"), 200, body)
+
+
+def test_a_request_has_one_body() -> None:
+    with pytest.raises(ValueError, match="either `body` or `form`"):
+        HttpRequestSpec(method="POST", path="/", body={}, form={"a": "b"})
+    assert HttpRequestSpec(method="POST", path="/", form={"a": "{b}"}).named() == {"b"}
+    assert form_of({"a": "{b}&c"}, {"b": "x=y"}) == b"a=x%3Dy%26c"
 
 
 @given(JSON)

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from harness.cli import _parser
 from harness.pytest_plugin import pytest_addoption
-from harness.rig import claims, device_file, http_surface, rig_file
+from harness.rig import claims, control_specs, device_file, http_surface, message_surface, rig_file
 from harness.rig.baseline import BASELINE
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
 
@@ -37,6 +37,9 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     rig_file.RigFile: "Rig",
     rig_file.Item: "Item",
     rig_file.Equipment: "Equipment",
+    rig_file.Rs485: "RS-485",
+    control_specs.Limits: "Limits",
+    control_specs.ResetLine: "Reset line",
     device_file.DeviceFile: "Device",
     device_file.Account: "Account",
     device_file.FingerprintItem: "Fingerprint",
@@ -47,6 +50,10 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     http_surface.HttpPattern: "HTTP pattern",
     http_surface.HttpRequestSpec: "HTTP request",
     http_surface.HttpAction: "HTTP action",
+    message_surface.Framing: "Framing",
+    message_surface.Checksum: "Checksum",
+    message_surface.MessageLogin: "Message log-in",
+    message_surface.MessageAction: "Message action",
     device_file.Register: "Register",
     device_file.Identifier: "Identifier",
     device_file.UdsSecurity: "Security access",

@@ -14,6 +14,7 @@ from harness.fuzz.cases import FuzzCase
 from harness.fuzz.findings import Finding, read_finding, write_finding
 from harness.fuzz.oracle import Harm, Oracle
 from harness.fuzz.reduce import fewest
+from harness.fuzz.replay import replay_finding
 from harness.journal import Journal
 from harness.rig.loading import load_rig
 
@@ -80,3 +81,14 @@ def test_what_is_no_finding_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=r"f\.json"):
         read_finding(path)
+
+
+def test_a_finding_of_a_challenge_is_not_replayed(tmp_path: Path) -> None:
+    finding = Finding(
+        device="infusion-pump", surface="uds", claim="AVAILABILITY", model="uds", seed=1, harm="silence", observed="",
+        cases=(LONG,), confirmed=True, trials=1, challenge="AVAILABILITY",
+    )  # fmt: skip
+    path = write_finding(tmp_path, finding)
+    assert read_finding(path) == finding
+    with pytest.raises(UsageError, match="AVAILABILITY was falsified"):
+        replay_finding(load_rig(RIG), path)

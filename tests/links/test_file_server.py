@@ -41,8 +41,10 @@ def noted(server: FileServer, *expected: Fetched) -> bool:
 
 def test_a_file_is_fetched_whole_and_noted(recording):
     with serve(HostDialer(), "127.0.0.1", {"/good": BUNDLE}, tap=recording.tap) as server:
+        assert not server.wait_asked(timeout=0.05)
         with urllib.request.urlopen(server.url("/good"), timeout=5) as answer:
             assert answer.read() == BUNDLE
+        assert server.wait_asked(timeout=0)
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(server.url("/other"), timeout=5)
         assert noted(server, Fetched("/good", len(BUNDLE)), Fetched("/other", 0))

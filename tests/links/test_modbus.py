@@ -210,7 +210,7 @@ def line(recording) -> Iterator[Callable[[Callable[[bytes], list[bytes]]], Modbu
     os.set_blocking(master, False)
     threads: list[threading.Thread] = []
 
-    def start(script: Callable[[bytes], list[bytes]]) -> ModbusLink:
+    def start(script: Callable[[bytes], list[bytes]], *, baudrate: int = 19200) -> ModbusLink:
         def run() -> None:
             while not stop.wait(0.01):
                 try:
@@ -225,7 +225,7 @@ def line(recording) -> Iterator[Callable[[Callable[[bytes], list[bytes]]], Modbu
 
         threads.append(threading.Thread(target=run, daemon=True))
         threads[-1].start()
-        return open_modbus_rtu(stream, unit=1, baudrate=19200)
+        return open_modbus_rtu(stream, unit=1, baudrate=baudrate)
 
     yield start
     stop.set()
@@ -280,6 +280,16 @@ def test_rtu_silence_flood_and_late_answers(line):
     refused = link.request(write_register(0, 1), timeout=2)
     assert isinstance(refused, ModbusReply)
     assert refused.exception == 2
+
+
+def test_rtu_frames_do_not_run_together_on_the_wire(line):
+    """At 300 Bd a request of 8 characters of 11 bits stands 293 ms on the line, and 128 ms of silence follow it."""
+    link = line(lambda _: [], baudrate=300)
+    started = time.monotonic()
+    assert link.request(READ, timeout=0.01) is None
+    assert time.monotonic() - started > 8 * 11 / 300, "the answer was awaited while the request was on its way"
+    assert link.raw(b"\x01" * 8, timeout=0.01) is None
+    assert time.monotonic() - started > (8 + 3.5 + 8) * 11 / 300
 
 
 # The pure part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import termios
 import threading
 import time
 import tty
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import serial
 from serial.rfc2217 import PortManager
+from serial.rs485 import RS485Settings
 
 from harness.errors import BenchFault, LinkLost, UsageError
 from harness.links.serial import open_serial
@@ -148,8 +150,9 @@ def test_rfc2217_carries_bytes_settings_breaks_and_its_loss(serve, recording):
                 sock.sendall(b"".join(manager.escape(back)))
 
     port = serve(handle)
-    link = open_serial(f"rfc2217://127.0.0.1:{port}", baudrate=19200, parity="E", name="remote", tap=recording.tap)
-    assert (device.baudrate, device.parity) == (19200, "E")
+    url = f"rfc2217://127.0.0.1:{port}"
+    link = open_serial(url, baudrate=19200, parity="E", stopbits=2, name="remote", tap=recording.tap)
+    assert (device.baudrate, device.parity, device.stopbits) == (19200, "E", 2)
     everything = bytes(range(256))  # 0xFF is doubled on the way
     link.send(everything)
     assert link.read_at_least(256, since=0, timeout=3) == everything
@@ -165,3 +168,85 @@ def test_rfc2217_carries_bytes_settings_breaks_and_its_loss(serve, recording):
     assert time.monotonic() - started < 1
     link.close()
     device.close()
+
+
+class Lines:
+    """A serial server whose port remembers every state of its control lines."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bool]] = []
+        self.port = serial.serial_for_url("loop://", timeout=0)
+
+    def handle(self, sock: socket.socket) -> None:
+        class Connection:
+            def write(self, data: bytes) -> None:
+                sock.sendall(data)
+
+        manager = PortManager(self.port, Connection())
+        before = {"dtr": self.port.dtr, "rts": self.port.rts}
+        while data := sock.recv(1):
+            for byte in manager.filter(data):
+                self.port.write(byte)
+            for line, state in before.items():
+                now = getattr(self.port, line)
+                if now != state:
+                    before[line] = now
+                    self.seen.append((line, now))
+
+
+@pytest.mark.parametrize("resting", [True, False])
+def test_a_control_line_is_pulsed_out_of_its_resting_state(serve, recording, resting):
+    server = Lines()
+    link = open_serial(
+        f"rfc2217://127.0.0.1:{serve(server.handle)}",
+        baudrate=9600,
+        resting={"rts": resting},
+        name="remote",
+        tap=recording.tap,
+    )
+    assert server.port.rts is resting, "the line must rest before anything is pulsed"
+    server.seen.clear()
+    link.pulse("rts", 0.1, resting=resting)
+    assert server.seen == [("rts", not resting), ("rts", resting)]
+    link.close()
+
+
+def test_a_line_that_is_not_there_is_a_fault_of_the_bench(terminal, serve, recording):
+    link = open_serial(terminal[1], baudrate=9600, resting={"dtr": True}, name="console", tap=recording.tap)
+    with pytest.raises(BenchFault, match="DTR cannot be switched"):
+        link.pulse("dtr", 0.01)
+    link.close()
+    raw = open_serial(f"socket://127.0.0.1:{serve(lambda s: s.recv(1))}", baudrate=9600, name="raw", tap=recording.tap)
+    with pytest.raises(UsageError, match="no DTR line"):
+        raw.pulse("dtr", 0.01)
+    raw.close()
+
+
+def test_closing_a_port_with_a_reset_line_leaves_the_line(terminal, recording):
+    def hangs_up() -> bool:
+        watcher = os.open(terminal[1], os.O_RDWR | os.O_NOCTTY)
+        try:
+            return bool(termios.tcgetattr(watcher)[2] & termios.HUPCL)
+        finally:
+            os.close(watcher)
+
+    link = open_serial(terminal[1], baudrate=9600, exclusive=False, name="console", tap=recording.tap)
+    attributes = termios.tcgetattr(terminal[0])
+    attributes[2] |= termios.HUPCL
+    termios.tcsetattr(terminal[0], termios.TCSANOW, attributes)
+    assert hangs_up()
+    link.close()
+    link = open_serial(
+        terminal[1], baudrate=9600, exclusive=False, resting={"rts": True}, name="console", tap=recording.tap
+    )
+    assert not hangs_up()
+    link.close()
+
+
+def test_an_adapter_without_rs485_is_named(terminal, recording):
+    with pytest.raises(UsageError, match="RS485"):
+        open_serial(terminal[1], baudrate=9600, rs485_settings=RS485Settings(), name="bus", tap=recording.tap)
+    with pytest.raises(UsageError, match="not over RFC 2217"):
+        open_serial(
+            "rfc2217://127.0.0.1:1", baudrate=9600, rs485_settings=RS485Settings(), name="bus", tap=recording.tap
+        )

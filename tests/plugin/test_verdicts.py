@@ -76,6 +76,32 @@ def test_expect(case):
     assert "expected but not seen: death" in outcome.reason("test_expect")
 
 
+def test_an_exemption_excuses_no_later_restart(tmp_path: Path) -> None:
+    body = """
+import threading, time
+from harness.procedures.acting import do
+from harness.procedures.restarts import restart
+def again(case): restart(case, lambda: case.value(do(case, "api", "reboot"), "reboot"), within=10)
+@case_of("T-ONCE", effects=[Effect.FIRMWARE])
+def test_once(case):
+    good(case)
+    with case.expecting(IncidentKind.RESTART, within=10):
+        again(case)
+@case_of("T-TWICE", effects=[Effect.FIRMWARE])
+def test_twice(case):
+    threading.Event().wait(2)  # or the uptime after the restart is above the one of now: also a stale answer's
+    good(case)
+    begun = time.monotonic()
+    with case.expecting(IncidentKind.RESTART, within=5):
+        again(case)
+    threading.Event().wait(max(0, begun + 5.5 - time.monotonic()))
+    again(case)
+"""
+    outcome = run(tmp_path, body)
+    assert outcome.verdicts == {"test_once": "PASS", "test_twice": "FAIL"}, outcome.output
+    assert "BASE-NO-CRASH" in outcome.reason("test_twice")
+
+
 def test_a_claim_nobody_stands_up_for_cannot_pass(tmp_path: Path) -> None:
     device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
     before, after = device.split("  VERSION:", 1)
@@ -123,7 +149,9 @@ def test_none(case, surface): good(case)
     assert "Traceback" not in outcome.output
 
     device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
-    (tmp_path / "device.yaml").write_text(device + "\nnot_applicable: {T-NONE: it has none of these}\n")
+    (tmp_path / "device.yaml").write_text(
+        device.replace("not_applicable:\n", "not_applicable:\n  T-NONE: it has none of these\n")
+    )
     rig = RIG.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
     (tmp_path / "rig.yaml").write_text(
         rig.replace("{rig_dir}", str(RIG.parent)).replace("keys/", f"{RIG.parent}/keys/")

@@ -1,11 +1,14 @@
-"""No testcase passes on a liar: every testcase there is, none named here."""
+"""No testcase passes on a liar: every testcase there is, none named here.
+
+Trials may go on side by side (`-n`): they wait most of the time, and no verdict here hangs on a time.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from impatient import SHAM, impatient_rig
+from impatient import impatient_rig
 from lie_after_baseline import NOT_REACHED
 
 from harness.qualify.trial import Trial, run_trial
@@ -64,9 +67,3 @@ def test_a_liar_after_the_baseline_never_passes(lie: str, impatient: Path, tmp_p
     reached = [name for name in seen.verdicts if NOT_REACHED not in seen.reasons[name]]
     assert len(reached) > len(seen.verdicts) / 4, "the lie came too late to be met"
     assert seen.exit_code != 0
-
-
-def test_the_honest_sham_passes(tmp_path: Path) -> None:
-    """Else the trials above could not fail."""
-    seen = trial(SHAM, tmp_path, options=["-n", "2"], environment={})
-    assert {name: verdict for name, verdict in seen.verdicts.items() if verdict is not Verdict.PASS} == {}

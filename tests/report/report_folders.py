@@ -47,14 +47,17 @@ PLAN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+ADAPTER = {"name": "adapter", "serial": "7", "calibration_due": "2099-01-01"}
+
+
 class Folder:
     """A run folder being written. `worker` writes the testcases to a journal of its own."""
 
-    def __init__(self, path: Path, *, worker: str = "") -> None:
+    def __init__(self, path: Path, *, worker: str = "", equipment: Sequence[Mapping[str, str]] = (ADAPTER,)) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.main = _begin(path / "journal.jsonl", "main")
-        self.cases = _begin(path / f"journal-{worker}.jsonl", worker) if worker else self.main
+        self.main = _begin(path / "journal.jsonl", "main", equipment)
+        self.cases = _begin(path / f"journal-{worker}.jsonl", worker, equipment) if worker else self.main
         self.worker = worker
         self._announced = False
 
@@ -133,7 +136,7 @@ class Folder:
         return self.path
 
 
-def _begin(path: Path, role: str) -> Journal:
+def _begin(path: Path, role: str, equipment: Sequence[Mapping[str, str]]) -> Journal:
     journal = Journal(path)
     journal.write(
         "run.start", run=path.parent.name, role=role, operator="O. Perator", tools={"pytest": "9"}, settings=[]
@@ -146,7 +149,7 @@ def _begin(path: Path, role: str) -> Journal:
         device_sha256="b" * 64,
         item={"serial": "VP1-1", "grade": "emulated", "hardware": ""},
         grade="emulated",
-        equipment=[{"name": "adapter", "serial": "7", "calibration_due": "2027-01-01"}],
+        equipment=list(equipment),
         permits=["accounts"],
     )
     return journal

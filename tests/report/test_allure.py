@@ -182,6 +182,6 @@ def test_results_are_made_for_what_did_not_run_and_corrected_where_they_disagree
     environment = (results / "environment.properties").read_text()
     assert "operator = O. Perator" in environment
     assert "record problem 1 = the run did not end\\: it was killed or crashed" in environment
-    assert "adapter 7, calibration due 2027-01-01" in environment
+    assert "equipment 1 = adapter, serial 7\\: due 2099-01-01" in environment
     categories = json.loads((results / "categories.json").read_text())
     assert [each["matchedStatuses"] for each in categories] == [["failed"], ["broken"], ["skipped"], ["unknown"]]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.rig.bundles import load_bundles
+from harness.instances import update_bundles
+from harness.rig.bundles import load_bundles, newest_update
 from harness.rig.loading import Rig, load_rig
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,31 @@ def test_a_bundle_is_read_as_the_index_says(rig: Rig) -> None:
     assert (bundles["good"].version, bundles["good"].expect, bundles["good"].read()) == ("1.1.0", "accepted", b"bundle")
     with pytest.raises(UsageError, match="not the one of the index"):
         bundles["bad"].read()
+
+
+def test_the_newest_update_is_the_highest_version_by_its_numbers(rig: Rig) -> None:
+    versions = {"nine": "1.9.0", "ten": "1.10.0"}
+    write(
+        rig,
+        {name: entry(version=version) for name, version in versions.items()}
+        | {"bad": entry(expect="rolled-back", version="2.0.0")},
+    )
+    assert newest_update(rig).name == "ten"
+    write(rig, {})
+    with pytest.raises(UsageError, match="no update bundle that must be accepted"):
+        newest_update(rig)
+
+
+def test_an_older_bundle_is_bad_only_where_the_claim_is_about_newer_ones(rig: Rig) -> None:
+    write(
+        rig,
+        {"older": entry(expect="refused", detail="version"), "foreign": entry(expect="refused", detail="signature")},
+    )
+    refused = update_bundles("refused")
+    assert [instance.values[1] for instance in refused(rig)] == ["older", "foreign"]
+    device = rig.path.parent / "pump.yaml"
+    device.write_text(device.read_text().replace("newer_only: true", "newer_only: false"))
+    assert [instance.values[1] for instance in refused(load_rig(rig.path))] == ["foreign"]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,39 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
             "beef",
         ),
         ("port: 1502", "port: '${env:NO_SUCH_VARIABLE_HERE}'", 6, "NO_SUCH_VARIABLE_HERE is not set"),
+        *(
+            ("targets:", f"control: {{type: scpi, {supply}}}\ntargets:", 4, words)
+            for supply, words in (
+                ("resource: 'TCPIP::', identity: x, on_volts: {least: 1, most: 2}", "no VISA resource"),
+                (
+                    "resource: 'TCPIP::127.0.0.1::5025::SOCKET', identity: '(', on_volts: {least: 1, most: 2}",
+                    "expression",
+                ),
+                (
+                    "resource: 'TCPIP::127.0.0.1::5025::SOCKET', identity: x, on_volts: {least: 3, most: 2}",
+                    "over most 2",
+                ),
+                ("resource: 'TCPIP::127.0.0.1::5025::SOCKET', identity: x", "'on_volts' is missing"),
+                (
+                    "resource: 'TCPIP::127.0.0.1::5025::SOCKET', identity: x, on_volts: {least: 1, most: 2}, "
+                    'power_off: "OUTP OFF\\nOUTP ON"',
+                    "control.power_off",
+                ),
+            )
+        ),
+        ("targets:", "photos: [rig.yaml, none.jpg]\ntargets:", 4, "photograph 'none.jpg' does not exist"),
+        ("targets:", "equipment: [{name: PSU, calibration_due: 2027}]\ntargets:", 4, "not a date"),
+        ("targets:", "equipment: [{name: PSU, calibration_due: 31.12.2027}]\ntargets:", 4, "calibration_due"),
+        ("targets:", "control: {type: operator, power_on: ''}\ntargets:", 4, "control.power_on"),
+        ("targets:", "reset_line: {link: modbus-tcp, line: dtr}\ntargets:", 1, "no serial link with control lines"),
+        ("links:", "links:\n  console: {type: serial, port: 'usb:403:6001'}", 6, "not usb:VID:PID"),
+        ("links:", "links:\n  console: {type: serial, port: /dev/x, stopbits: 3}", 6, "stopbits"),
+        (
+            "links:",
+            "links:\n  modbus-rtu: {type: modbus-rtu, port: 'socket://h:1', rs485: {}}",
+            6,
+            "rs485 is for an adapter",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: str, line: int, words: str) -> None:
@@ -128,6 +161,13 @@ def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, 
         load_rig(bench)
     assert str(bench.parent / "pump.yaml") in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("due", ["2027-06-30", "'2027-06-30'", "not required", "''"])
+def test_a_calibration_is_due_on_a_day_or_not_at_all(bench: Path, due: str) -> None:
+    edited(bench, "targets:", f"equipment: [{{name: PSU, maker: Rigol, calibration_due: {due}}}]\ntargets:")
+    (piece,) = load_rig(bench).file.equipment
+    assert piece.model_dump(mode="json")["calibration_due"] == due.strip("'")
 
 
 def test_environment_variables_are_filled_in(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:

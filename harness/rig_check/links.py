@@ -1,31 +1,22 @@
-"""`proofrig rig check`: open every link once, read the identity, say what answers and what is wrong."""
+"""Every link of a rig opened once: what was seen of it, and what is wrong."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from harness.bench import Bench
-from harness.clean import show_text
-from harness.device.outcomes import Accepted, NoAnswer, name_of
-from harness.errors import BenchFault, ProofrigError, UsageError
-from harness.journal import Journal
+from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
+from harness.errors import BenchFault, UsageError
 from harness.links.dialer import connect
 from harness.links.http import HttpConnection, HttpSilence
-from harness.links.ssh import SshLink
+from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused
 from harness.links.tls import TlsIdentityMismatch
 from harness.rig import rig_file as spec_of
-from harness.rig.loading import Rig, load_rig
-from harness.verdict import EXIT_INCONCLUSIVE
+from harness.rig.loading import Rig
 
-__all__ = ["LinkFinding", "check_rig", "look_at"]
+__all__ = ["LinkFinding", "look_at"]
 
 QUIET = 1.5
 """Seconds a bus or console gets to show a sign of life by itself."""
@@ -42,47 +33,10 @@ class LinkFinding:
     hint: str = ""
 
 
-def check_rig(path: Path) -> int:
-    """Check a rig and print a table; returns the exit code."""
-    rig = load_rig(path)
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="proofrig-check-") as folder:
-        journal = Journal(Path(folder) / "journal.jsonl")
-        bench = Bench(rig, run_dir=Path(folder), journal=journal, worker="check")
-        problem: ProofrigError | None = None
-        findings: list[LinkFinding] = []
-        try:
-            with console.status("opening the bench …") if console.is_terminal else nullcontext():
-                bench.open()
-                try:
-                    bench.fresh(watch=False)
-                except ProofrigError as error:
-                    problem = error
-                findings = look_at(bench)
-        finally:
-            bench.close()
-            journal.close()
-    table = Table(
-        title=f"rig {rig.file.rig}: {rig.device.manufacturer} {rig.device.model}, item {rig.file.item.serial}"
-    )
-    for heading in ("link", "address", "alive?", "how it was seen"):
-        table.add_column(heading, overflow="fold")
-    for finding in findings:
-        alive = {True: "yes", False: "no", None: "?"}[finding.alive]
-        how = finding.how + (f"\n→ {finding.hint}" if finding.hint else "")
-        table.add_row(finding.link, finding.address, alive, show_text(how))
-    console.print(table)
-    if problem is not None:
-        console.print(f"identity: {show_text(str(problem))}", markup=False, highlight=False)
-        return EXIT_INCONCLUSIVE
-    console.print(f"identity: {rig.device.model} {rig.file.item.serial} {rig.device.version}, as the rig file says")
-    return 0 if all(finding.alive for finding in findings) else EXIT_INCONCLUSIVE
-
-
 def look_at(bench: Bench) -> list[LinkFinding]:
-    """Open every link of an open bench once and say what was seen of it."""
+    """Ask the power supply and open every link of an open bench once; say what was seen."""
     rig = bench.rig
-    findings = []
+    findings = _look_power(bench)
     for name, spec in rig.file.links.items():
         where = f"{rig.path}: links.{name}"
         try:
@@ -91,6 +45,18 @@ def look_at(bench: Bench) -> list[LinkFinding]:
         except (BenchFault, UsageError) as error:
             findings.append(LinkFinding(name, _address(spec), False, f"{where}: {error.message}", error.hint or ""))
     return findings
+
+
+def _look_power(bench: Bench) -> list[LinkFinding]:
+    """Ask a power supply, the one control that can say something of the power."""
+    spec = bench.rig.file.control
+    if not isinstance(spec, spec_of.ScpiControlSpec):
+        return []
+    try:
+        on = bench.control.alive()
+    except BenchFault as error:
+        return [LinkFinding("(power)", spec.resource, False, error.message, error.hint or "")]
+    return [LinkFinding("(power)", spec.resource, True, f"the output is {'on' if on else 'off'}, as measured")]
 
 
 def _surface_on(rig: Rig, link: str, kind: str) -> str | None:
@@ -102,11 +68,32 @@ def _look_serial(bench: Bench, name: str) -> tuple[bool | None, str]:
     stream = bench.wiring.open_stream(name)
     if isinstance(stream, NoAnswer):
         return False, stream.reason
+    if surface is None and (messages := _surface_on(bench.rig, name, "messages")) is not None:
+        return _look_messages(bench, messages)
     if surface is not None:
         at_prompt = bench.dialogue(surface).conversation.at_log_in_prompt(stream)
         return (True, "stands at the log-in prompt") if at_prompt else (False, "opens, but shows no log-in prompt")
     heard = stream.wait_quiet(0.2, QUIET)
     return (True, f"{len(heard)} bytes heard") if heard else (None, "opens; nothing heard")
+
+
+def _look_tcp(bench: Bench, name: str) -> tuple[bool | None, str]:
+    surface = _surface_on(bench.rig, name, "messages")
+    if surface is not None:
+        return _look_messages(bench, surface)
+    stream = bench.wiring.open_stream(name)
+    if isinstance(stream, NoAnswer):
+        return False, stream.reason
+    bench.wiring.close_stream(name, stream)
+    return True, "connects"
+
+
+def _look_messages(bench: Bench, surface: str) -> tuple[bool | None, str]:
+    with bench.messages(surface).entrance() as entrance:
+        outcome = entrance.ask_unknown()
+    if isinstance(outcome, Refused):
+        return True, "refuses a message that does not exist"
+    return False, f"opens; a message that does not exist: {name_of(outcome)}"
 
 
 def _look_can(bench: Bench, name: str) -> tuple[bool | None, str]:
@@ -125,11 +112,16 @@ def _look_modbus(bench: Bench, name: str) -> tuple[bool | None, str]:
 
 
 def _look_ssh(bench: Bench, name: str) -> tuple[bool | None, str]:
-    connection = bench.wiring.connect_ssh(name)
-    if isinstance(connection, SshLink):
-        connection.close()
-        return True, "host key as pinned, logged in"
-    return False, str(connection)
+    match bench.wiring.connect_ssh(name):
+        case SshLink() as connection:
+            connection.close()
+            return True, "host key as pinned, logged in"
+        case SshRefused(method=method):
+            return False, f"host key as pinned, but the log-in by {method} is refused"
+        case SshNoConnection(reason=reason):
+            return False, f"no connection: {reason}"
+        case SshHostKeyMismatch():
+            return False, "another host key is shown than the pinned one"
 
 
 def _look_http(bench: Bench, name: str) -> tuple[bool | None, str]:
@@ -163,12 +155,12 @@ def _address(spec: spec_of.LinkSpec) -> str:
     match spec:
         case spec_of.CanLinkSpec():
             return f"{spec.interface} {spec.channel}" + (f" at {spec.port}" if spec.port else "")
-        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec() | spec_of.HttpLinkSpec():
+        case spec_of.ModbusTcpLinkSpec() | spec_of.SshLinkSpec() | spec_of.TcpLinkSpec() | spec_of.HttpLinkSpec():
             return f"{spec.host}:{spec.port}"
         case spec_of.NetworkLinkSpec():
             return " ".join(filter(None, (spec.ipv4, spec.ipv6)))
         case spec_of.SerialLinkSpec() | spec_of.ModbusRtuLinkSpec():
-            return f"{spec.port} {spec.baudrate} 8{spec.parity}1"
+            return f"{spec.port} {spec.baudrate} 8{spec.parity}{spec.stopbits}" + (" RS-485" if spec.rs485 else "")
 
 
 _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
@@ -177,6 +169,7 @@ _LOOKS: dict[type, Callable[[Bench, str], tuple[bool | None, str]]] = {
     spec_of.ModbusTcpLinkSpec: _look_modbus,
     spec_of.ModbusRtuLinkSpec: _look_modbus,
     spec_of.SshLinkSpec: _look_ssh,
+    spec_of.TcpLinkSpec: _look_tcp,
     spec_of.NetworkLinkSpec: _look_network,
     spec_of.HttpLinkSpec: _look_http,
 }

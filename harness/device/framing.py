@@ -1,0 +1,113 @@
+"""Messages on a byte stream: framed for sending, and found again in whatever a device sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.device.checksums import ALGORITHMS
+from harness.rig import message_surface as spec_of
+
+__all__ = ["Codec", "Found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The first message in some bytes. `used` counts its bytes and those before it; `fault` says what is wrong."""
+
+    body: bytes
+    used: int
+    fault: str = ""
+
+
+class Codec:
+    """The framing that a device file declares."""
+
+    def __init__(self, spec: spec_of.Framing) -> None:
+        self.longest = spec.longest
+        self.start = spec.start.encode("latin-1")
+        self.end = spec.end.encode("latin-1")
+        self._sum = spec.checksum
+        self.separator = spec.checksum.separator.encode("latin-1") if spec.checksum else b""
+        size = ALGORITHMS[spec.checksum.algorithm][0] if spec.checksum else 0
+        self.width = size if spec.checksum is None or spec.checksum.encoding == "binary" else 2 * size
+        """Bytes of a checksum as it stands in a message."""
+
+    @property
+    def close(self) -> bytes:
+        """What ends a message that has begun, whatever it holds: with a checksum of zeros where one is waited for."""
+        return self.separator + (b"0" * self.width if self.separator else b"") + self.end
+
+    def delimits(self, text: str) -> bool:
+        """Say whether a text has something in it that begins or ends a message."""
+        return any(mark and mark in text.encode() for mark in (self.start, self.separator, self.end))
+
+    def checksum(self, body: bytes) -> bytes:
+        """Return the checksum of a text as it stands in the message; empty where there is none."""
+        if self._sum is None:
+            return b""
+        parts = {"start": self.start, "text": body, "separator": self.separator}
+        size, algorithm = ALGORITHMS[self._sum.algorithm]
+        value = algorithm(b"".join(part for name, part in parts.items() if name in self._sum.covers))
+        octets = value.to_bytes(size, self._sum.order)
+        if self._sum.encoding == "binary":
+            return octets
+        text = octets.hex()
+        return (text.upper() if self._sum.encoding == "hex-upper" else text).encode()
+
+    def frame(self, body: bytes, *, checksum: bytes | None = None) -> bytes:
+        """Return a whole message; with `checksum` in the place of the right one."""
+        return self.start + body + self.separator + (self.checksum(body) if checksum is None else checksum) + self.end
+
+    def first(self, data: bytes, *, final: bool = False) -> Found | None:
+        """Return the first message in `data`, None while it is not complete.
+
+        What stands before a start is noise. Without a start, empty lines are skipped. `final`: nothing more comes.
+        """
+        begin = data.find(self.start)
+        if begin < 0:
+            return None
+        if not self.start and self.width == 0:
+            while data[begin:].startswith(self.end):
+                begin += len(self.end)
+        at = begin + len(self.start)
+        found = self._behind_separator(data, at) if self.separator else self._before_end(data, at, final=final)
+        if found is None and len(data) - begin > self.longest:
+            return Found(data[at:], len(data), f"more than {self.longest} bytes without an end")
+        if found is not None and found.used - begin > self.longest:
+            return Found(found.body, found.used, f"{found.used - begin} bytes instead of {self.longest} at most")
+        return found
+
+    def _behind_separator(self, data: bytes, at: int) -> Found | None:
+        """Text up to the first separator, then a checksum of known length, then the end."""
+        split, close = data.find(self.separator, at), data.find(self.end, at) if self.end else -1
+        if 0 <= close < split or split < 0 <= close:
+            return Found(data[at:close], close + len(self.end), "no checksum")
+        if split < 0:
+            return None
+        after = split + len(self.separator) + self.width
+        used = after + len(self.end)
+        if len(data) < used:
+            return None
+        body, seen = data[at:split], data[after - self.width : after]
+        if data[after:used] != self.end:
+            return Found(body, used, "no end behind the checksum")
+        return Found(body, used, self._fault(body, seen))
+
+    def _before_end(self, data: bytes, at: int, *, final: bool) -> Found | None:
+        """Text and checksum up to the end; bytes of a binary checksum may look like one."""
+        binary = self._sum is not None and self._sum.encoding == "binary"
+        first: Found | None = None
+        close = data.find(self.end, at)
+        while close >= 0:
+            split = max(at, close - self.width)
+            body, seen = data[at:split], data[split:close]
+            found = Found(body, close + len(self.end), self._fault(body, seen))
+            if not found.fault or not binary:
+                return found
+            first = first or found
+            close = data.find(self.end, close + 1)
+        return first if final else None
+
+    def _fault(self, body: bytes, seen: bytes) -> str:
+        right = self.checksum(body)
+        return "" if seen == right else f"checksum {seen!r} instead of {right!r}"
