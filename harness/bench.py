@@ -379,7 +379,7 @@ class Bench:
         self.journal.write(
             "image",
             image_sha256={name: image["sha256"] for name, image in made["images"].items()},
-            lock_sha256=made["packages_lock_sha256"],
+            lock_sha256=made.get("packages_lock_sha256", ""),
             weaknesses=sorted(spec.weaknesses),
         )
         self._holder = Holder()

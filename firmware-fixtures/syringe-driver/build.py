@@ -152,7 +152,7 @@ def weakness_bits() -> dict[str, int]:
 def _describe(out: Path, host: dict[str, str]) -> None:
     """Write device.json: all that a runner needs to know. Names in {braces} are for the runner to fill in."""
     description = {
-        "schema": 1,
+        "schema": 2,
         "device": "syringe-driver",
         "model": images.MODEL,
         "serial": load_unit(FIXTURE / "unit/unit.json").serial,
@@ -173,7 +173,7 @@ def _describe(out: Path, host: dict[str, str]) -> None:
         ],
         "memory_mb": 16,
         "files": {"boot": "boot.bin", "disk": "disk.qcow2"},
-        "weakness_bits": weakness_bits(),
+        "weaknesses": {name: {"bit": bit} for name, bit in weakness_bits().items()},
         "ready": {"console": f"{images.MODEL} up", "within_s": 5.0},
         "host_packages": host,
         "inputs_sha256": _inputs_hash(host),

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from harness.control.agent import NO_WEAKNESS
 from harness.errors import ControlFault, UsageError
 
 __all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
 
+_SCHEMA = 2
+"""Of `device.json`: `files` are images by name; each of `weaknesses` may have a `bit` and `files` of its own."""
 _VERSION_S = 10.0
 _BUILD_HINT = "build the firmware fixture first: make firmware"
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
@@ -38,10 +41,11 @@ class QemuMachine:
     """One kind of emulated device, with a set of weaknesses.
 
     `args` say what the hardware is (`-M`, `-cpu`, every `-device`), with names in braces for the bench's end:
-    `{LINK_chardev}` for each link (`-serial chardev:{console_chardev}`), `{netdev}`, `{weaknesses}`, and
-    `{NAME}` for each of the `images`. The image `disk` is a self-contained qcow2 that is never written to.
-    `{weaknesses}` is `-` when there are none, because QEMU refuses an empty fw_cfg item. `agent` names the
-    link of the bench agent, None where there is none.
+    `{LINK_chardev}` for each link (`-serial chardev:{console_chardev}`), `{netdev}` (without it the device has no
+    network), `{weaknesses}`, `{weakness_mask}`, and `{NAME}` for each of the `images`. The image `disk` is a
+    self-contained qcow2 that is never written to. `{weaknesses}` is `-` when there are none, because QEMU refuses an
+    empty fw_cfg item; `{weakness_mask}` is a number with the bit of each weakness set. `agent` names the link of the
+    bench agent, None where there is none.
     """
 
     binary: str
@@ -50,6 +54,7 @@ class QemuMachine:
     images: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     agent: str | None = None
     weaknesses: frozenset[str] = frozenset()
+    weakness_mask: int = 0
     accel: str = "tcg"
     build_hint: str = _BUILD_HINT
 
@@ -79,7 +84,7 @@ class QemuMachine:
         if self.agent is not None and self.agent not in self.links:
             raise UsageError(f"the bench agent's link {self.agent!r} is not among {list(self.links)}")
         wanted = set(_PLACEHOLDER.findall(" ".join(self.args)))
-        known = {"netdev", "weaknesses", *self.images, *(f"{link}_chardev" for link in self.links)}
+        known = {"netdev", "weaknesses", "weakness_mask", *self.images, *(f"{link}_chardev" for link in self.links)}
         if unknown := sorted(wanted - known):
             raise UsageError(f"the machine's arguments name {unknown}, which nothing fills in")
         for weakness in self.weaknesses:
@@ -114,13 +119,15 @@ class QemuMachine:
         values = {name: _escaped(path) for name, path in files.images.items()}
         values |= {f"{link}_chardev": link for link in self.links}
         values |= {"netdev": "net0", "weaknesses": ",,".join(sorted(self.weaknesses)) or NO_WEAKNESS}
+        values["weakness_mask"] = str(self.weakness_mask)
         ours = ["-accel", self.accel, "-m", str(self.memory_mib), "-S"]
         ours += ["-nodefaults", "-no-user-config", "-display", "none"]
         ours += ["-action", "shutdown=pause"]  # a guest that switches itself off stays visible
         ours += ["-machine", "memory-backend=ram", "-object", self._memory(files)]
         ours += ["-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control"]
-        # without vnet_hdr the capture shows frames as they are: real checksums, no giant segments
-        ours += ["-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no,vnet_hdr=off"]
+        if any("{netdev}" in each for each in self.args):
+            # without vnet_hdr the capture shows frames as they are: real checksums, no giant segments
+            ours += ["-netdev", "tap,id=net0,ifname=tap0,script=no,downscript=no,vnet_hdr=off"]
         for link in self.links:
             ours += ["-chardev", f"socket,id={link},path={_escaped(files.run_dir / link)},server=on,wait=off"]
         if files.incoming:
@@ -155,7 +162,7 @@ def load_machine(description: Path, *, weaknesses: frozenset[str] = frozenset())
 
     Raises:
         ControlFault: it is not built.
-        UsageError: the description is of another make, or a weakness is written wrongly.
+        UsageError: the description is of another make, or names no such weakness.
     """
     try:
         made = json.loads(description.read_text())
@@ -163,20 +170,28 @@ def load_machine(description: Path, *, weaknesses: frozenset[str] = frozenset())
         raise ControlFault(f"the firmware fixture {description} is not built", hint=_BUILD_HINT) from None
     except json.JSONDecodeError as error:
         raise UsageError(f"not a device description: {error}", where=str(description)) from error
-    if made.get("schema") != 1:
-        raise UsageError(f"schema {made.get('schema')!r}, wanted 1", where=str(description), hint=_BUILD_HINT)
+    if made.get("schema") != _SCHEMA:
+        seen = f"schema {made.get('schema')!r}, wanted {_SCHEMA}"
+        raise UsageError(seen, where=str(description), hint=_BUILD_HINT)
+    known: Mapping[str, Mapping[str, Any]] = made["weaknesses"]
+    if unknown := sorted(weaknesses - known.keys()):
+        raise UsageError(
+            f"{made['device']} has no weakness {', '.join(map(repr, unknown))}",
+            where=str(description),
+            hint=f"it has: {', '.join(known)}",
+        )
     folder = description.parent.absolute()
-    flash = next((file for name, file in made["flash"].items() if name in weaknesses), made["flash"].get(""))
-    images = {"disk": folder / "disk.qcow2", "u_boot": folder / "u-boot.bin"}
-    if flash is not None:
-        images["flash"] = folder / flash
+    files: dict[str, str] = dict(made["files"])
+    for name in sorted(weaknesses):
+        files |= known[name].get("files", {})
     return QemuMachine(
         binary=made["qemu"],
         args=(*made["machine"], *made["arguments"]),
         memory_mib=made["memory_mb"],
-        images=MappingProxyType(images),
+        images=MappingProxyType({name: folder / file for name, file in files.items()}),
         agent="agent",
         weaknesses=weaknesses,
+        weakness_mask=sum(1 << known[name]["bit"] for name in weaknesses if "bit" in known[name]),
     )
 
 

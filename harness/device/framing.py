@@ -24,13 +24,22 @@ class Codec:
 
     def __init__(self, spec: spec_of.Framing) -> None:
         self.longest = spec.longest
-        self.start = spec.start.encode("latin-1")
+        self._mark, self._prefix = spec.start.encode("latin-1"), spec.prefix.encode("latin-1")
+        self.begins_anew = bool(self._mark) and spec.start_begins_anew
+        """Whether a message that lacks its end is forgotten when the next one begins."""
+        self._answer_starts = [mark.encode("latin-1") for mark in spec.answer_start or (spec.start,)]
         self.end = spec.end.encode("latin-1")
         self._sum = spec.checksum
         self.separator = spec.checksum.separator.encode("latin-1") if spec.checksum else b""
         size = ALGORITHMS[spec.checksum.algorithm][0] if spec.checksum else 0
         self.width = size if spec.checksum is None or spec.checksum.encoding == "binary" else 2 * size
         """Bytes of a checksum as it stands in a message."""
+        self._in_digits = bool(self.end) and spec.checksum is not None and spec.checksum.encoding != "binary"
+
+    @property
+    def start(self) -> bytes:
+        """What stands before the text of a request."""
+        return self._mark + self._prefix
 
     @property
     def close(self) -> bytes:
@@ -39,13 +48,17 @@ class Codec:
 
     def delimits(self, text: str) -> bool:
         """Say whether a text has something in it that begins or ends a message."""
-        return any(mark and mark in text.encode() for mark in (self.start, self.separator, self.end))
+        marks = [self._mark if self.begins_anew else b"", b"" if self._in_digits else self.separator, self.end]
+        return any(mark and mark in text.encode() for mark in marks)
 
     def checksum(self, body: bytes) -> bytes:
-        """Return the checksum of a text as it stands in the message; empty where there is none."""
+        """Return the checksum of the text of a request as it stands in the message; empty where there is none."""
+        return self._checksum(self._prefix + body)
+
+    def _checksum(self, body: bytes) -> bytes:
         if self._sum is None:
             return b""
-        parts = {"start": self.start, "text": body, "separator": self.separator}
+        parts = {"start": self._mark, "text": body, "separator": self.separator}
         size, algorithm = ALGORITHMS[self._sum.algorithm]
         value = algorithm(b"".join(part for name, part in parts.items() if name in self._sum.covers))
         octets = value.to_bytes(size, self._sum.order)
@@ -59,17 +72,18 @@ class Codec:
         return self.start + body + self.separator + (self.checksum(body) if checksum is None else checksum) + self.end
 
     def first(self, data: bytes, *, final: bool = False) -> Found | None:
-        """Return the first message in `data`, None while it is not complete.
+        """Return the first message of the device in `data`, None while it is not complete.
 
         What stands before a start is noise. Without a start, empty lines are skipped. `final`: nothing more comes.
         """
-        begin = data.find(self.start)
+        begins = [(data.find(mark), len(mark)) for mark in self._answer_starts]
+        begin, mark = min((each for each in begins if each[0] >= 0), default=(-1, 0))
         if begin < 0:
             return None
-        if not self.start and self.width == 0:
+        if not mark and self.width == 0:
             while data[begin:].startswith(self.end):
                 begin += len(self.end)
-        at = begin + len(self.start)
+        at = begin + mark
         found = self._behind_separator(data, at) if self.separator else self._before_end(data, at, final=final)
         if found is None and len(data) - begin > self.longest:
             return Found(data[at:], len(data), f"more than {self.longest} bytes without an end")
@@ -78,8 +92,13 @@ class Codec:
         return found
 
     def _behind_separator(self, data: bytes, at: int) -> Found | None:
-        """Text up to the first separator, then a checksum of known length, then the end."""
-        split, close = data.find(self.separator, at), data.find(self.end, at) if self.end else -1
+        """Text up to the separator, then a checksum of known length, then the end.
+
+        A checksum in digits holds no separator: where the end is known, the last one counts, and a text may have others.
+        """
+        close = data.find(self.end, at) if self.end else -1
+        last = close >= 0 and self._in_digits
+        split = data.rfind(self.separator, at, close) if last else data.find(self.separator, at)
         if 0 <= close < split or split < 0 <= close:
             return Found(data[at:close], close + len(self.end), "no checksum")
         if split < 0:
@@ -109,5 +128,5 @@ class Codec:
         return first if final else None
 
     def _fault(self, body: bytes, seen: bytes) -> str:
-        right = self.checksum(body)
+        right = self._checksum(body)
         return "" if seen == right else f"checksum {seen!r} instead of {right!r}"

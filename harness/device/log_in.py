@@ -193,6 +193,28 @@ class LogInSurface(Surface):
         answer = session.do(codec.action)
         return self.decoded(field, answer) if isinstance(answer, Accepted) else answer
 
+    @property
+    def inside_action(self) -> str:
+        """The action that tells whether somebody is logged in: that of the uptime, unless anybody may do it.
+
+        Raises:
+            UsageError: nothing that only reads needs a log-in.
+        """
+        clock = self.fields["uptime"].action if "uptime" in self.fields else ""
+        closed = [
+            name
+            for name, each in self.actions.items()
+            if each.ready and not each.open and not each.effects and not each.declined
+        ]
+        found = clock if clock in closed else next(iter(closed), "")
+        if not found:
+            raise UsageError(f"surface {self.name}: no action that only reads needs a log-in", hint="declare one")
+        return found
+
+    def ask_inside(self, session: Session) -> Outcome[Answer]:
+        """Ask in a session for what needs a log-in: an answer, also one that the role may not, shows it is open."""
+        return session.do(self.inside_action)
+
     def decoded(self, field: str, answer: Accepted[Answer]) -> Outcome[Value]:
         """Return a field as it stands in the answer to its action; several values of its name are joined by commas."""
         codec = self.fields[field]

@@ -35,11 +35,15 @@ _ANY = re.compile(rb"(?s).")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A whole message from the device: its text, the offset behind its last byte, and when that came."""
+    """A whole message from the device: its text, the offset behind its last byte, and when that came.
+
+    `parts` are the messages of the same answer before it.
+    """
 
     text: str
     end: int
     at_ns: int
+    parts: tuple[str, ...] = ()
 
 
 class MessageExchange:
@@ -77,7 +81,7 @@ class MessageExchange:
             "accepted": login.accepted_when, "locked": login.locked_when, "full": login.full_when,
             "refused": login.refused_when,
         }  # fmt: skip
-        match [name for name, pattern in patterns.items() if _whole(pattern, got.value)]:
+        match [name for name, pattern in patterns.items() if _whole(pattern, got.value.text)]:
             case ["accepted"]:
                 return Accepted(None, sent=got.sent, received=got.received)
             case [("refused" | "locked" | "full") as why]:
@@ -92,8 +96,8 @@ class MessageExchange:
         got = self.ask(stream, message, within=within)
         return self.judge(got, action) if isinstance(got, Accepted) else got
 
-    def ask(self, stream: StreamLink, message: bytes, *, within: float) -> Outcome[str]:
-        """Send a whole message; accepted with the text of the one answer to it.
+    def ask(self, stream: StreamLink, message: bytes, *, within: float) -> Outcome[Heard]:
+        """Send a whole message; accepted with the one answer to it.
 
         Args:
             stream: where it goes.
@@ -113,7 +117,8 @@ class MessageExchange:
                 received = stream.read_since(mark)[:LISTENED]
                 return Unintelligible("more than one answer", sent=message, received=received)
             self._owed = None
-            return Accepted(got.value.text, sent=message, received=got.received)
+            parts = self._parts(stream, mark, until=got.value.end)
+            return Accepted(replace(got.value, parts=parts), sent=message, received=got.received)
         return replace(got, sent=message)
 
     def listen(
@@ -145,9 +150,20 @@ class MessageExchange:
             if stream.mark() > arrived:
                 silence = Deadline(within)
 
-    def judge(self, got: Accepted[str], action: spec_of.MessageAction | None) -> Outcome[Answer]:
+    def _parts(self, stream: StreamLink, position: int, *, until: int) -> tuple[str, ...]:
+        """Return the messages before the last one of an answer."""
+        parts: list[str] = []
+        while self._spec.part and position < until:
+            heard = self._next(stream, position, wanted=self._is_part)
+            if not isinstance(heard, Heard) or heard.end > until:
+                break
+            parts.append(heard.text)
+            position = heard.end
+        return tuple(parts)
+
+    def judge(self, got: Accepted[Heard], action: spec_of.MessageAction | None) -> Outcome[Answer]:
         """Say what an answer means, and take its values out of it."""
-        spec, text = self._spec, got.value
+        spec, text = self._spec, got.value.text
         accepted = _whole((action.accepted_when if action else "") or spec.accepted_when, text)
         refused = _whole(spec.refused_when, text)
         if refused and not accepted:
@@ -160,10 +176,16 @@ class MessageExchange:
             return SessionRefused(reason, sent=got.sent, received=got.received, kind=kind)
         if refused or not accepted:
             return Unintelligible(sent=got.sent, received=got.received)
-        lines = [(name, value) for name, value in accepted.groupdict().items() if value is not None]
+        matches = [*(_whole(spec.part, part) for part in got.value.parts), accepted]
+        lines = [
+            (name, value) for each in matches if each for name, value in each.groupdict().items() if value is not None
+        ]
+        said = [*got.value.parts, text]
         if spec.values:
-            lines += [(each["name"] or "", each["value"] or "") for each in re.finditer(spec.values, text)]
-        answer = Answer(lines=tuple(lines), text=text.encode(spec.framing.charset))
+            lines += [
+                (each["name"] or "", each["value"] or "") for one in said for each in re.finditer(spec.values, one)
+            ]
+        answer = Answer(lines=tuple(lines), text="\n".join(said).encode(spec.framing.charset))
         return Accepted(answer, sent=got.sent, received=got.received)
 
     def is_log_off(self, text: str) -> bool:
@@ -171,7 +193,11 @@ class MessageExchange:
         return _whole(self._spec.login.logged_off_when, text) is not None
 
     def _is_answer(self, text: str) -> bool:
-        return not self.is_log_off(text) and _whole(self._spec.unasked, text) is None
+        of_itself = self.is_log_off(text) or _whole(self._spec.unasked, text) is not None
+        return not of_itself and not self._is_part(text)
+
+    def _is_part(self, text: str) -> bool:
+        return _whole(self._spec.part, text) is not None
 
     def _next(
         self,

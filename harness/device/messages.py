@@ -14,7 +14,7 @@ from typing import TypeVar
 from harness.device.answer import Answer
 from harness.device.arguments import fitted
 from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
-from harness.device.message_exchange import QUIET, MessageExchange
+from harness.device.message_exchange import QUIET, Heard, MessageExchange
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, SessionRefused, Unintelligible
 from harness.device.surface import Wiring
 from harness.errors import UsageError
@@ -64,7 +64,7 @@ class _Messenger:
         self.surface.observe(operation or action or "message", outcome)
         return outcome
 
-    def raw(self, message: bytes, *, within: float) -> Outcome[str]:
+    def raw(self, message: bytes, *, within: float) -> Outcome[Heard]:
         """Send any bytes as a message, one of very many: it is not recorded as an operation, nor judged."""
         outcome = self._with_stream(lambda stream: self.surface.exchange.ask(stream, message, within=within))
         self._unsure()
@@ -210,8 +210,8 @@ class MessageSession(_Messenger, Session):
         return LoggedOff(seconds=heard.value.at_ns / 1e9 - self._input_sent - half, uncertainty=half + TICK)
 
     def over(self, *, within: float) -> bool:
-        """Read the uptime and say whether it was refused because nobody is logged in; `answer_within` at least."""
-        outcome = self.surface.read_in(self, "uptime")
+        """Ask for what needs a log-in and say whether it was refused for want of one; `answer_within` at least."""
+        outcome = self.surface.ask_inside(self)
         ended = self.surface.ended(outcome)
         return isinstance(outcome, Refused) if ended is None else ended
 

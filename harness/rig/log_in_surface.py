@@ -30,6 +30,8 @@ class ActionBase(Strict):
         default=False, description="With `args` the device refuses it to everybody, to who may for another reason"
     )
 
+    open: bool = Field(default=False, description="It needs no log-in: whoever reaches the surface may do it")
+
     @property
     def stake(self) -> tuple[str, ...]:
         """Effects it may have on a device that does not keep its word; nothing where it only reads.

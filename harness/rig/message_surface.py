@@ -57,6 +57,15 @@ class Framing(Strict):
     """How a message stands on the line: start, text, separator and checksum, end."""
 
     start: Octets = ""
+    prefix: Octets = Field(
+        default="", description="Begins the text of every request, before what an action sends: a number, an address"
+    )
+    answer_start: tuple[Octets, ...] = Field(
+        default=(), description="What messages of the device begin with, each of them; `start` where none is given"
+    )
+    start_begins_anew: bool = Field(
+        default=True, description="A `start` inside a message begins another one; false where it is a character as any"
+    )
     end: Octets = ""
     longest: int = Field(default=1024, ge=1, le=65536, description="Bytes of a whole message")
     charset: Literal["ascii", "latin-1", "utf-8"] = "ascii"
@@ -66,6 +75,10 @@ class Framing(Strict):
     def _ends_somewhere(self) -> Framing:
         if not self.end and not (self.checksum and self.checksum.separator):
             raise ValueError("nothing says where a message ends: give `end`, or a `separator` before the checksum")
+        if "" in self.answer_start:
+            raise ValueError("an empty `answer_start` says nothing: leave it out")
+        if self.answer_start and self.checksum and "start" in self.checksum.covers:
+            raise ValueError("a checksum that covers `start` needs messages that all begin with it: no `answer_start`")
         return self
 
 
@@ -119,6 +132,9 @@ class MessageSurface(LogInSurface):
     denied_when: Pattern = Field(default="", description="Refused for the role; among the refusals")
     over_when: Pattern = Field(default="", description="Refused because nobody is logged in; among the refusals")
     unasked: Pattern = Field(default="", description="Messages that the device sends by itself: they are no answers")
+    part: Pattern = Field(
+        default="", description="Messages of an answer before its last one; each named group is a value of the answer"
+    )
     values: Pattern = Field(default="", description="Found again and again in an answer; groups `name` and `value`")
     actions: dict[str, MessageAction]
     unknown_message: str = Field(default="XYZZY", description="A message the device must refuse")

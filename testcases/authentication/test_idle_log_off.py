@@ -42,13 +42,13 @@ def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
     with case.step("Input starts the time anew"):
         # Had the time run from the log-in on, the log-off would come too early to be within the tolerance.
         Event().wait(claim.tolerance + 1)
-        case.twin("a command before the log-off", door.read_in(session, "uptime"))
+        case.twin("a command before the log-off", door.ask_inside(session))
 
     with case.step("The session is logged off"):
         ended = session.wait_logged_off(timeout=claim.after + 2 * claim.tolerance + 1)
         if ended is None:
             # A log-off that never came is one only if the session can still be used.
-            still = door.read_in(session, "uptime")
+            still = door.ask_inside(session)
             session.log_out()
             case.value(still, "neither logged off nor in use")
         case.timing(
@@ -69,10 +69,9 @@ def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
         )
 
     with case.step("A command no longer works"):
-        codec = door.fields["uptime"]
-        after = session.do(codec.action)
+        after = door.ask_inside(session)
         case.check(
-            f"{codec.action} after the log-off",
+            f"{door.inside_action} after the log-off",
             held=not isinstance(after, Accepted),
             expected="not carried out",
             observed="carried out" if isinstance(after, Accepted) else "not carried out",
@@ -96,12 +95,12 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
         Event().wait(2 * claim.tolerance + 1)
         since = []
         for session in sessions:
-            case.twin("a request before the log-off", door.read_in(session, "uptime"))
+            case.twin("a request before the log-off", door.ask_inside(session))
             since.append(monotonic())
 
     with case.step("A session is open up to the claimed time"):
         go_on_elsewhere(case, door, until=since[0] + claim.after - claim.tolerance - MARGIN)
-        outcome = door.read_in(early, "uptime")
+        outcome = door.ask_inside(early)
         asked = monotonic()
         passed = asked - since[0]
         in_time = passed <= claim.after - claim.tolerance
@@ -115,7 +114,7 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
     with case.step("A session is over after the claimed time"):
         last = asked if late is early else since[1]
         go_on_elsewhere(case, door, until=last + claim.after + claim.tolerance + MARGIN)
-        outcome = door.read_in(late, "uptime")
+        outcome = door.ask_inside(late)
         passed = monotonic() - last
         case.check(
             f"a session {claim.after + claim.tolerance:g} s after its last request",

@@ -174,9 +174,13 @@ def test_before_log_in(case: Case, claim_id: str, surface: str) -> None:
     case.attack(surface, "actions before log-in")
     before = fields(case, claim, door, shown)
     with case.step("Each action before log-in"), door.entrance() as prompt:
+        closed = [action for action in light if not door.actions[action].open]
+        case.check("actions that need a log-in", held=bool(closed) or None, expected="some", observed=len(closed))
         for action in light:
             outcome = prompt.do(action)
-            if isinstance(outcome, Refused) and door.ended(outcome) is False:
+            if action not in closed:
+                case.twin(f"{action} before log-in, open to anybody", outcome)
+            elif isinstance(outcome, Refused) and door.ended(outcome) is False:
                 observed = name_of(outcome)
                 expected = "refused for want of a log-in"
                 case.check(f"{action} before log-in", held=False, expected=expected, observed=observed, claim=claim_id)

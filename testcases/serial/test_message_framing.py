@@ -82,8 +82,8 @@ def damaged(case: Case, claim_id: str, door: MessageSurface, kinds: dict[str, Da
                 with case.step(title):
                     outcome = session.send(message, action=claim.action, operation=title)
                     judge(case, claim_id, title, outcome, refused=kind in claim.refused)
-                    if kind == "truncated" and not codec.start:
-                        # Without a start the next message would only be the rest of this one.
+                    if kind == "truncated" and not codec.begins_anew:
+                        # Else the next message would only be the rest of this one.
                         session.send(codec.close, operation="the end of what was begun")
                     now = door.read_in(session, spec.changes)
                     case.expect_accepted(f"{spec.changes} is read after {title}", now, claim=claim_id)

@@ -52,7 +52,7 @@ class Syringe:
     def __init__(self, folder: Path, *, weaknesses: frozenset[str] = frozenset()) -> None:
         self.folder = folder
         self.description = json.loads((BUILT / "device.json").read_text())
-        self.mask = sum(1 << self.description["weakness_bits"][name] for name in weaknesses)
+        self.mask = sum(1 << self.description["weaknesses"][name]["bit"] for name in weaknesses)
         self.disk = folder / "disk.qcow2"
         shutil.copyfile(BUILT / "disk.qcow2", self.disk)
         self._process: subprocess.Popen[bytes] | None = None

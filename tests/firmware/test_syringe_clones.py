@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 import sys
@@ -14,7 +13,7 @@ from syringe_device import BUILT, PATIENCE_S, frame
 
 from harness.control.base import Deadline
 from harness.control.holder import Holder
-from harness.control.machine import QemuMachine
+from harness.control.machine import load_machine
 from harness.control.qemu import QemuControl
 from harness.control.template import TemplateStore
 
@@ -26,16 +25,7 @@ WEAKNESSES = frozenset({"default-pin", "debug-command"})
 
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[QemuControl]:
-    made = json.loads((BUILT / "device.json").read_text())
-    mask = sum(1 << made["weakness_bits"][name] for name in WEAKNESSES)
-    machine = QemuMachine(
-        binary=made["qemu"],
-        args=tuple(each.replace("{weakness_mask}", str(mask)) for each in (*made["machine"], *made["arguments"])),
-        memory_mib=made["memory_mb"],
-        images={name: BUILT / file for name, file in made["files"].items()},
-        agent="agent",
-        weaknesses=WEAKNESSES,
-    )
+    machine = load_machine(BUILT / "device.json", weaknesses=WEAKNESSES)
     control = QemuControl(
         machine,
         holder=Holder(),

@@ -13,7 +13,7 @@ from syringe_device import BUILT, PINS, MakeSyringe, Syringe, bundle, frame, rtu
 from harness.qualify.weaknesses import load_weaknesses
 
 FIXTURE = Path(__file__).parents[2] / "firmware-fixtures" / "syringe-driver"
-BITS = json.loads((BUILT / "device.json").read_text())["weakness_bits"]
+BITS = json.loads((BUILT / "device.json").read_text())["weaknesses"]
 
 
 def default_pin(syringe: Syringe) -> bool:
