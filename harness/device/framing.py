@@ -71,6 +71,10 @@ class Codec:
         """Return a whole message; with `checksum` in the place of the right one."""
         return self.start + body + self.separator + (self.checksum(body) if checksum is None else checksum) + self.end
 
+    def begun(self, data: bytes) -> bool:
+        """Say whether a message of the device has begun in some bytes: without that they are noise."""
+        return any(mark in data for mark in self._answer_starts) and bool(data)
+
     def first(self, data: bytes, *, final: bool = False) -> Found | None:
         """Return the first message of the device in `data`, None while it is not complete.
 

@@ -131,7 +131,7 @@ class MessageExchange:
     ) -> Outcome[Heard]:
         """Wait for the next message from offset `since` on that is `wanted`: without it, one that is an answer."""
         wanted = wanted or self._is_answer
-        end, position = Deadline(within * LONG_ANSWER), since
+        end, position, seen = Deadline(within * LONG_ANSWER), since, since
         silence = Deadline(within)
         while True:
             arrived = stream.mark()
@@ -141,17 +141,19 @@ class MessageExchange:
                 return Accepted(heard, received=received)
             if isinstance(heard, Unintelligible):
                 return replace(heard, received=received)
-            position = heard
+            # What the device says by itself is silence; a message that has begun, or a part of the answer, is none.
+            begun = self.codec.begun(stream.read_since(heard)[:LISTENED])
+            if arrived > seen and (begun or self._parts(stream, position, until=heard)):
+                silence = Deadline(within)
+            position, seen = heard, arrived
             if arrived - since > LISTENED:
                 return Unintelligible(f"{LISTENED} bytes and no answer", received=received)
             if silence.passed or end.passed:
-                return Unintelligible("no whole message", received=received) if position < arrived else NoAnswer()
+                return Unintelligible("no whole message", received=received) if begun else NoAnswer()
             stream.read_at_least(arrived - since + 1, since=since, timeout=min(silence.remaining, end.remaining))
-            if stream.mark() > arrived:
-                silence = Deadline(within)
 
     def _parts(self, stream: StreamLink, position: int, *, until: int) -> tuple[str, ...]:
-        """Return the messages before the last one of an answer."""
+        """Return the messages between two offsets that are parts of an answer."""
         parts: list[str] = []
         while self._spec.part and position < until:
             heard = self._next(stream, position, wanted=self._is_part)

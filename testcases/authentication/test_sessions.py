@@ -16,7 +16,7 @@ from harness.case import Case
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.procedures.acting import Newcomer, acting, add_account, do, permitted, permitted
+from harness.procedures.acting import Newcomer, acting, add_account, do, permitted
 from harness.procedures.restarts import await_log_in, restart
 from harness.rig.claims import BackupClaim, SessionClaim
 from harness.rig.device_file import DeviceFile, UdsSurface

@@ -13,6 +13,8 @@ from harness.rig.claims import ModbusMapClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each, each_surface, testcase, verifies
 
+TYPED = {43: (13, 14)}
+"""Functions known by their type alone, with the types there are (V1.1b3, 6.19): any other is an unknown function."""
 READ_FUNCTIONS = {"holding": 3, "input": 4}
 SWEPT = 0x200
 """Addresses tried one by one from 0 on: a block that reaches outside the map is refused as a whole."""
@@ -56,8 +58,11 @@ def test_functions(case: Case, claim_id: str, surface: str) -> None:
     codes: dict[int, int] = {}
     for function in range(1, 0x80):
         # Without parameters nothing can be carried out; a function that is there complains of their absence.
-        outcome = door.request(bytes([function]), operation=f"function {function}", recorded=False)
-        codes[function] = code_of(case, outcome, f"function {function}")
+        for pdu in [bytes([function, kind]) for kind in TYPED.get(function, ())] or [bytes([function])]:
+            outcome = door.request(pdu, operation=f"function {function}", recorded=False)
+            codes[function] = code_of(case, outcome, f"function {function}")
+            if codes[function] != ILLEGAL_FUNCTION:
+                break
     present = {function for function, code in codes.items() if code != ILLEGAL_FUNCTION}
     case.check(
         "function codes", held=present == set(claim.functions), expected=sorted(claim.functions),
