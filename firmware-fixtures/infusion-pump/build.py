@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from building import bundles, delivery, image, packages, programs, rauc, rootfs
+from building import bundles, image, packages, programs, rauc, rootfs
 from building.tools import BuildError, progress, run
+from description import write_description
 
 FIXTURE = Path(__file__).resolve().parent
 REPOSITORY = FIXTURE.parents[1]
@@ -52,9 +53,12 @@ def build(out: Path, *, relock: bool) -> None:
     with _alone(out):
         host = _host_versions()
         if not relock and LOCK.exists() and _is_current(out, host):
+            _describe(out, host)
             progress(f"up to date: {out / 'device.json'}")
             return
         (out / "device.json").unlink(missing_ok=True)
+        for old in _outputs(out):
+            old.unlink(missing_ok=True)
         store = out / "packages"
         locked = _packages(store, relock=relock, work=out)
         with tempfile.TemporaryDirectory(prefix="work-", dir=out) as work:
@@ -124,7 +128,7 @@ def _sha256(file: Path) -> str:
 
 
 def _inputs_hash(host: dict[str, str]) -> str:
-    """Everything that decides the image: our files, the lock, the host's tools."""
+    """Everything that decides the image: our files but for its description, the lock, the host's tools."""
     digest = hashlib.sha256(json.dumps(host, sort_keys=True).encode())
     folders = ("building", "src", "boot", "rootfs", "dropbear", "bench-keys", "unit-keys", "update-keys")
     files = [LOCK, FIXTURE / "build.py", *(p for name in folders for p in (FIXTURE / name).rglob("*"))]
@@ -149,65 +153,17 @@ def _is_current(out: Path, host: dict[str, str]) -> bool:
     )
 
 
-def _unit_arguments() -> list[str]:
-    items = delivery.unit_items(FIXTURE / "unit-keys").items()
-    return [word for name, text in items for word in ("-fw_cfg", f"name={name},string={text}")]
-
-
 def _describe(out: Path, host: dict[str, str]) -> None:
-    """Write device.json: all that a runner needs to know. Names in {braces} are for the runner to fill in."""
-    description = {
-        "schema": 1,
-        "device": "infusion-pump",
-        "model": "VP-1",
-        "serial": "VP1-000417",
-        "version": (FIXTURE / "rootfs/etc/vp1/version").read_text().strip(),
-        "qemu": "qemu-system-aarch64",
+    version = (FIXTURE / "rootfs/etc/vp1/version").read_text().strip()
+    made = {
+        "version": version,
         "qemu_package": host["qemu-system-arm"],
-        "machine": ["-M", "virt", "-cpu", "cortex-a53", "-m", "256", "-nodefaults", "-display", "none"],
-        "arguments": [
-            "-bios", "{u_boot}",
-            "-drive", "if=pflash,unit=1,format=raw,readonly=on,file={flash}",
-            "-fw_cfg", "name=opt/proofrig/weaknesses,string={weaknesses}",
-            *_unit_arguments(),
-            "-drive", "if=none,id=d0,format=qcow2,file={disk}",
-            "-device", "virtio-blk-pci,drive=d0,romfile=",
-            # guest_announce off: else QEMU 7.2 without announcements (see QemuControl) crashes when a clone is reset
-            "-device", "virtio-net-pci,netdev={netdev},mac=52:54:00:50:01:01,romfile=,guest_announce=off",
-            "-object", "can-bus,id=cb0",
-            "-device", "kvaser_pci,canbus=cb0",
-            "-device", "kvaser_pci,canbus=cb0",
-            "-device", "virtio-serial-pci",
-            "-device", "virtserialport,chardev={can_chardev},name=proofrig.can",
-            "-device", "virtserialport,chardev={agent_chardev},name=proofrig.agent",
-            "-serial", "chardev:{console_chardev}",
-            "-device", "pci-serial,chardev={modbus_chardev}",
-            "-device", "i6300esb",
-            "-action", "watchdog=reset",
-        ],
-        "memory_mb": 256,
-        "saved_state": {
-            "replace_machine": ["-M", "virt", "virt,memory-backend=ram"],
-            "memory_backend": "memory-backend-file,id=ram,size=256M,mem-path={ram},share={on_or_off}",
-            "capability": "x-ignore-shared",
-        },
-        "flash": {"": "flash-hardened.img", "bootloader-prompt": "flash-bootloader-prompt.img"},
-        "ready": {"console": "login: ", "within_s": 15.0},
-        "network": {"address": "192.0.2.10/24", "address6": "2001:db8::10/64", "mac": "52:54:00:50:01:01"},
-        "https": {"port": 443, "certificate_sha256": delivery.certificate_sha256(FIXTURE / "unit-keys")},
-        "ssh": {
-            "user": "service",
-            "host_key": " ".join((FIXTURE / "unit-keys/host_ed25519.pub").read_text().split()[:2]),
-            "client_key": "firmware-fixtures/infusion-pump/bench-keys/bench_ed25519",
-        },
         "host_packages": host,
         "packages_lock_sha256": _sha256(LOCK),
         "inputs_sha256": _inputs_hash(host),
         "images": {file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for file in _outputs(out)},
-    }  # fmt: skip
-    partial = out / "device.json.new"
-    partial.write_text(json.dumps(description, indent=2) + "\n")
-    partial.replace(out / "device.json")
+    }
+    write_description(out / "device.json", fixture=FIXTURE, made=made)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Codec:
     def _behind_separator(self, data: bytes, at: int) -> Found | None:
         """Text up to the separator, then a checksum of known length, then the end.
 
-        A checksum in digits holds no separator: where the end is known, the last one counts, and a text may have others.
+        A checksum in digits holds no separator: where the end is known the last one counts, and a text may have others.
         """
         close = data.find(self.end, at) if self.end else -1
         last = close >= 0 and self._in_digits
