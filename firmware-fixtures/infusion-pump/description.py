@@ -1,4 +1,7 @@
-"""What a runner needs to know of the built pump: `device.json`. No input of the image: it is written at every build."""
+"""What a runner needs to know of the built pump: `device.json`.
+
+No input of the image: it is written at every call of the build.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ FLASHES = {"bootloader-prompt": "flash-bootloader-prompt.img"}
 
 
 def write_description(file: Path, *, fixture: Path, made: Mapping[str, object]) -> None:
-    """Write `device.json`: what the build made, and QEMU's arguments. Names in {braces} are for the runner to fill in."""
+    """Write `device.json`: what the build made, and QEMU's arguments.
+
+    Names in {braces} are for the runner to fill in.
+    """
     description = {
         "schema": 2,
         "device": "infusion-pump",

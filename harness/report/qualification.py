@@ -14,6 +14,8 @@ from harness.report.labels import line
 
 __all__ = ["AS_DECLARED", "RESULTS", "Trial", "read_qualification"]
 
+OF_WEAKNESSES = "test_weaknesses_fail_their_declared_sets_and_no_other"
+"""The test of the qualification whose instances are called by the names of weaknesses."""
 RESULTS = "qualification.xml"
 
 AS_DECLARED, NOT_AS_DECLARED, NOT_TRIED = "as declared", "not as declared", "not tried"
@@ -45,8 +47,9 @@ def read_qualification(run_dir: Path) -> tuple[Trial, ...]:
 
 def _trial(case: ElementTree.Element) -> Trial:
     name = case.get("name", "")
-    _, bracket, weakness = name.partition("[")
-    shown = line(weakness.removesuffix("]") if bracket else name.removeprefix("test_").replace("_", " "))
+    test, bracket, instance = name.partition("[")
+    said, which = test.removeprefix("test_").replace("_", " "), instance.removesuffix("]")
+    shown = line(which if test == OF_WEAKNESSES else f"{said}: {which}" if bracket else said)
     for tag, result in (("failure", NOT_AS_DECLARED), ("error", NOT_AS_DECLARED), ("skipped", NOT_TRIED)):
         found = case.find(tag)
         if found is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import select
@@ -21,7 +22,7 @@ import pytest
 from prompt_settles import PromptSettles
 
 from harness.control.base import Capability, Deadline, EventKind
-from harness.control.machine import QemuMachine, load_machine
+from harness.control.machine import MachineFiles, QemuMachine, load_machine
 from harness.control.qemu import QemuControl
 from harness.control.template import TemplateStore
 from harness.errors import ControlFault, UsageError
@@ -389,6 +390,31 @@ def test_what_is_missing_is_named_before_anything_starts(tmp_path: Path, device:
     with pytest.raises(UsageError, match="boot_rom"):
         machine.check()
     assert device().capabilities == set(Capability)
+
+
+def test_a_description_gives_each_weakness_its_bit_and_its_files(tmp_path: Path) -> None:
+    description = tmp_path / "device.json"
+    made: dict[str, object] = {
+        "schema": 2, "device": "toy", "qemu": "qemu-system-arm", "machine": ["-M", "none"], "memory_mb": 16,
+        "arguments": ["-device", "loader,data={weakness_mask}", "-bios", "{rom}"],
+        "files": {"rom": "good.bin"},
+        "weaknesses": {
+            "first": {"bit": 0}, "fourth": {"bit": 3}, "flashed": {"files": {"rom": "bad.bin"}}, "plain": {},
+        },
+    }  # fmt: skip
+    description.write_text(json.dumps(made))
+    machine = load_machine(description, weaknesses=frozenset({"first", "fourth", "flashed", "plain"}))
+    assert (machine.weakness_mask, machine.images["rom"].name) == (9, "bad.bin")
+    line = machine.command_line(MachineFiles(run_dir=tmp_path, images=machine.images))
+    assert "loader,data=9" in line
+    assert "-netdev" not in line, "a device without network gets none"
+    assert load_machine(description).images["rom"].name == "good.bin"
+    with pytest.raises(UsageError, match="no weakness 'fist'") as caught:
+        load_machine(description, weaknesses=frozenset({"fist", "plain"}))
+    assert "first, fourth, flashed, plain" in caught.value.hint
+    description.write_text(json.dumps({**made, "schema": 1}))
+    with pytest.raises(UsageError, match="schema 1, wanted 2"):
+        load_machine(description)
 
 
 def test_an_emulator_that_cannot_start_says_why(device: Device) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -41,6 +43,40 @@ def test_check_values(algorithm: Algorithm, value: int) -> None:
 def test_every_algorithm_has_its_check_value() -> None:
     (mark,) = test_check_values.pytestmark  # type: ignore[attr-defined]
     assert {row[0] for row in mark.args[1]} == set(ALGORITHMS)
+
+
+ASYMMETRIC = Framing(
+    start=">",
+    prefix="01 ",
+    answer_start=("<", "!"),
+    end="\r",
+    checksum=Checksum(algorithm="crc16-ccitt", separator="*"),
+)
+
+
+def test_requests_and_answers_that_begin_differently() -> None:
+    codec = Codec(ASYMMETRIC)
+    assert codec.frame(b"uptime") == b">01 uptime*" + b"%04X\r" % binascii.crc_hqx(b"01 uptime", 0xFFFF)
+    for mark, text in ((b"<", b"01 ok a=1*2 b=<3>"), (b"!", b"status > *")):
+        answer = mark + text + b"*%04X\r\n" % binascii.crc_hqx(text, 0xFFFF)
+        found = codec.first(b"\n" + answer + b"<")
+        assert found is not None
+        assert (found.body, found.fault, found.used) == (text, "", len(answer))
+        altered = codec.first(answer.replace(b"a", b"b", 1).replace(b"1*2", b"1*3").replace(b"status", b"statut"))
+        assert altered is not None
+        assert "checksum" in altered.fault
+    assert codec.first(codec.frame(b"uptime")) is None, "what the bench sends is nothing the device says"
+    assert [codec.begun(data) for data in (b"", b"\n", b"\n<0")] == [False, False, True]
+
+
+def test_starts_that_say_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="says nothing"):
+        Framing(start=">", answer_start=("",), end="\r")
+    with pytest.raises(ValidationError, match="covers `start`"):
+        Framing(
+            start=">", answer_start=("<",), end="\r",
+            checksum=Checksum(algorithm="sum8", separator="*", covers=("start", "text")),
+        )  # fmt: skip
 
 
 def test_known_messages() -> None:

@@ -49,10 +49,13 @@ surfaces:
     denied_when: '\\w+ NO ROLE'
     over_when: '\\w+ NO LOGIN'
     unasked: 'EVENT.*'
+    part: 'ROW (?P<row>.*)'
     values: '(?P<name>log)=(?P<value>[^;]*)'
     actions:
       uptime: {send: UP, accepted_when: 'UP OK (?P<s>\\d+)'}
       log: {send: LOG}
+      rows: {send: ROWS}
+      help: {send: HELP, open: true}
       ward: {send: 'WARD {ward} {bed} {serial}', args: {ward: A}}
     fields:
       uptime: {action: uptime, name: s, scale: 1}
@@ -237,6 +240,36 @@ def test_messages_nobody_asked_for_are_no_answers(door: MessageSurface, peer: Pe
     outcome = session.do("uptime")
     assert isinstance(outcome, Accepted), outcome
     assert outcome.value.get("s") == "12"
+
+
+def test_an_answer_may_come_in_parts(door: MessageSurface, peer: Peer) -> None:
+    session = inside(door.log_in("ann"))
+    rows = [CODEC.frame(b"ROW log=%d" % number) for number in (1, 2)]
+    peer.answers["ROWS"] = rows[0] + CODEC.frame(b"EVENT 1") + rows[1] + CODEC.frame(b"ROWS OK")
+    outcome = session.do("rows")
+    assert isinstance(outcome, Accepted), outcome
+    assert outcome.value.all("row") == ["log=1", "log=2"]
+    assert outcome.value.all("log") == ["1", "2"]
+    peer.answers["ROWS"] = rows[0]  # and its last message never comes
+    assert isinstance(session.do("rows"), NoAnswer)
+
+
+def test_what_the_device_says_by_itself_is_silence(door: MessageSurface, peer: Peer) -> None:
+    session = inside(door.log_in("ann"))
+    peer.answers["UP"] = CODEC.frame(b"EVENT 1") + b"noise"
+    assert isinstance(session.do("uptime"), NoAnswer)
+    peer.answers["UP"] = CODEC.frame(b"EVENT 1") + CODEC.frame(b"UP OK 12")[:-1]
+    assert isinstance(session.do("uptime"), Unintelligible)
+
+
+def test_what_tells_whether_somebody_is_logged_in(door: MessageSurface) -> None:
+    assert door.inside_action == "uptime"
+    door.spec.actions["uptime"] = door.spec.actions["uptime"].model_copy(update={"open": True})
+    assert door.inside_action == "log", "what is open to anybody tells nothing"
+    for name, action in door.spec.actions.items():
+        door.spec.actions[name] = action.model_copy(update={"open": True})
+    with pytest.raises(UsageError, match="needs a log-in"):
+        _ = door.inside_action
 
 
 def test_a_log_off_is_heard(door: MessageSurface, peer: Peer) -> None:

@@ -275,7 +275,7 @@ def test_an_emulator_that_fails_is_missing(tmp_path: Path, monkeypatch: pytest.M
 def test_an_image_that_is_not_built_is_missing(tmp_path: Path) -> None:
     found = emulation.firmware_image(tmp_path / "device.json")
     assert (found.state, found.remedy) == (State.MISSING, "build the firmware fixture first: make firmware")
-    (tmp_path / "device.json").write_text('{"schema": 1}', encoding="utf-8")
+    (tmp_path / "device.json").write_text('{"schema": 2}', encoding="utf-8")
     assert emulation.firmware_image(tmp_path / "device.json").state is State.MISSING
 
 

@@ -43,7 +43,9 @@ def _finding(run: Path, data: bytes, *, seed: int = 1) -> None:
 
 def _junit(run: Path, **failures: str) -> None:
     cases = "".join(
-        f'<testcase name="test_a_weakness[{name}]">' + f'<failure message="{why}"/>' * bool(why) + "</testcase>"
+        f'<testcase name="test_weaknesses_fail_their_declared_sets_and_no_other[{name}]">'
+        + f'<failure message="{why}"/>' * bool(why)
+        + "</testcase>"
         for name, why in failures.items()
     )
     (run / "qualification.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
