@@ -72,8 +72,8 @@ class Codec:
         return self.start + body + self.separator + (self.checksum(body) if checksum is None else checksum) + self.end
 
     def begun(self, data: bytes) -> bool:
-        """Say whether a message of the device has begun in some bytes: without that they are noise."""
-        return any(mark in data for mark in self._answer_starts) and bool(data)
+        """Say whether there is more in some bytes than the line end that some send behind a whole message."""
+        return bool(data.strip(b"\r\n"))
 
     def first(self, data: bytes, *, final: bool = False) -> Found | None:
         """Return the first message of the device in `data`, None while it is not complete.

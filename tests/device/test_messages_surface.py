@@ -256,7 +256,7 @@ def test_an_answer_may_come_in_parts(door: MessageSurface, peer: Peer) -> None:
 
 def test_what_the_device_says_by_itself_is_silence(door: MessageSurface, peer: Peer) -> None:
     session = inside(door.log_in("ann"))
-    peer.answers["UP"] = CODEC.frame(b"EVENT 1") + b"noise"
+    peer.answers["UP"] = CODEC.frame(b"EVENT 1") + b"\r\n"
     assert isinstance(session.do("uptime"), NoAnswer)
     peer.answers["UP"] = CODEC.frame(b"EVENT 1") + CODEC.frame(b"UP OK 12")[:-1]
     assert isinstance(session.do("uptime"), Unintelligible)

@@ -87,7 +87,7 @@ def test_two_nights_on_the_sham(tmp_path: Path) -> None:
             [
                 "make", "-o", "setup", "-o", "firmware", "nightly", "RIG=tests/sham/rig.yaml", f"NIGHTS={tmp_path}",
                 f"OPTIONS=testcases/can/test_command_authentication.py --no-html{flaw}",
-                "QUALIFICATION=-k test_what_weaknesses_declare_is_there",
+                "QUALIFICATION=-k 'test_what_weaknesses_declare_is_there and pump'",
             ],
             cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
