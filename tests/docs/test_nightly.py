@@ -97,7 +97,7 @@ def test_two_nights_on_the_sham(tmp_path: Path) -> None:
     assert len((tmp_path / "history/rig.jsonl").read_text().splitlines()) == len(folders) == 2
     for folder in folders:
         (trial,) = json.loads((folder / "summary.json").read_text())["qualification"]
-        assert trial["name"] == "what weaknesses declare is there"
+        assert trial["name"] == "what weaknesses declare is there: pump"
     # The exit code of the run, or else of the qualification.
     assert errors == [[] if trial["result"] == "as declared" else ["1"], ["10"]]
     changes = json.loads((folders[1] / "changes.json").read_text())
