@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -209,6 +211,30 @@ def test_a_power_cut_keeps_the_disk_and_a_reset_boots(device: Device) -> None:
         assert event is not None
         assert event.asked
         console.expect(b"U-Boot")
+
+
+def test_a_flush_as_the_application_starts_harms_no_record(device: Device) -> None:
+    control = device(settles=False)
+    consoles: list[Console] = []
+    control.before_run = lambda: consoles.append(Console(control))
+    control.power_on()
+
+    def flush_early() -> bool:
+        with contextlib.suppress(ControlFault):  # the agent is up before the application
+            control.agent().ping()  # else the answer to an early request is taken for that to a later one
+            control.agent().sync()
+            return True
+        return False
+
+    with ThreadPoolExecutor() as other, consoles[-1] as console:
+        flushed = other.submit(eventually, flush_early, timeout=60)
+        console.expect(b"login: ", timeout=60)
+        assert flushed.result()
+        console.log_in()
+        console.command(b"rate 77.0")
+    control.agent().sync()
+    control.cut()
+    assert b"event=rate" in control.storage().read_bytes()
 
 
 def test_a_clone_that_is_reset_boots(device: Device) -> None:
