@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,11 +14,9 @@ from typing import IO, TypeVar
 from harness.clean import show_text
 from harness.control.base import Capability, Control
 from harness.control.holder import Holder
-from harness.control.machine import load_machine
+from harness.control.making import make_control
 from harness.control.process import ProcessControl
 from harness.control.qemu import QemuControl
-from harness.control.real import make_real_control
-from harness.control.template import TemplateStore
 from harness.device import make_surface
 from harness.device.bus_commands import BusCommandSurface
 from harness.device.dialogue import DialogueSurface
@@ -80,8 +76,15 @@ class Bench:
         """
         self._lock = lock_rig(self.rig)
         (self.run_dir / "captures").mkdir(parents=True, exist_ok=True)
-        self._control = self._make_control()
-        holder = getattr(self._control, "holder", None)
+        self._control = make_control(
+            self.rig,
+            journal=self.journal,
+            log=self.run_dir / f"{self.worker}-device.log",
+            settle=self._settle,
+            pulse=lambda: self.wiring.pulse_reset(),  # there is no wiring yet
+        )
+        holder: Holder | None = getattr(self._control, "holder", None)
+        self._holder = holder
         dialer: Dialer = HostDialer() if holder is None else holder
         self._wiring = RigWiring(
             self.rig,
@@ -352,44 +355,6 @@ class Bench:
             self.control.before_run = self.wiring.open_eager
 
     # Making
-
-    def _make_control(self) -> Control:
-        spec = self.rig.file.control
-        log = self.run_dir / f"{self.worker}-device.log"
-        match spec:
-            case spec_of.ProcessControlSpec():
-                folder = str(self.rig.path.parent)
-                command = [
-                    part.replace("{python}", sys.executable).replace("{rig_dir}", folder) for part in spec.command
-                ]
-                if spec.weaknesses:
-                    command += ["--weakness", ",".join(spec.weaknesses)]
-                return ProcessControl(command, log=log)
-            case spec_of.QemuControlSpec():
-                return self._make_qemu(spec, log=log)
-            case _:
-                pulse = lambda: self.wiring.pulse_reset()  # noqa: E731  (there is no wiring yet)
-                return make_real_control(spec, rig=self.rig, journal=self.journal, pulse=pulse)
-
-    def _make_qemu(self, spec: spec_of.QemuControlSpec, *, log: Path) -> QemuControl:
-        description = self.rig.resolve(spec.machine)
-        machine = load_machine(description, weaknesses=frozenset(spec.weaknesses))
-        machine.check()
-        made = json.loads(description.read_text(encoding="utf-8"))
-        self.journal.write(
-            "image",
-            image_sha256={name: image["sha256"] for name, image in made["images"].items()},
-            lock_sha256=made.get("packages_lock_sha256", ""),
-            weaknesses=sorted(spec.weaknesses),
-        )
-        self._holder = Holder()
-        return QemuControl(
-            machine,
-            holder=self._holder,
-            templates=TemplateStore(description.parent / "templates"),
-            log=log,
-            settle=lambda control: self._settle(control, spec),
-        )
 
     def _settle(self, control: QemuControl, spec: spec_of.QemuControlSpec) -> None:
         """Boot cold and wait until the device is up, for the making of a template."""

@@ -134,7 +134,7 @@ class Proof:
                 self._prove_surface(surface, before)
 
     def _prove_surface(self, surface: str, before: Clock) -> None:
-        recovery = self._recovery(surface)
+        claim, recovery = self._recovery(surface)
         deadline = time.monotonic() + recovery
         outcome = self._case.bench.surface(surface).probe()
         while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
@@ -143,7 +143,7 @@ class Proof:
             self._case.record("alive", surface=surface, seen=False, how=name_of(outcome))
             message = f"{surface} does not answer {recovery:g} s after the attack: {name_of(outcome)}"
             if isinstance(outcome, NoAnswer) and self._case.bench.control.alive():
-                raise SilenceAfterAttack(message)
+                raise SilenceAfterAttack(message, claim=claim)
             raise Undecided(message)
         now = self._moved(surface, before, outcome.value)
         low, high = now.asked - before.answered, now.answered - before.asked
@@ -186,9 +186,11 @@ class Proof:
                 return True
         return any(IncidentKind.DEATH in exemption.kinds for exemption in covering)
 
-    def _recovery(self, surface: str) -> float:
+    def _recovery(self, surface: str) -> tuple[str, float]:
+        """Return the claim with the shortest time in which the surface must answer again, and that time in seconds."""
         claims = self._case.bench.rig.device.claims_of(AvailabilityClaim, surface=surface)
-        return min((claim.recovery for claim in claims.values()), default=RECOVERY_WITHOUT_CLAIM)
+        times = {claim_id: claim.recovery for claim_id, claim in claims.items()}
+        return min(times.items(), key=lambda each: each[1], default=("BASE-NO-CRASH", RECOVERY_WITHOUT_CLAIM))
 
     def _compare_baseline(self) -> None:
         if self._case.meta.effects or self._case.meta.cold:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from harness.errors import BenchFault
+from harness.errors import BenchFault, UsageError
 from harness.rig.loading import Rig
 
 __all__ = ["lock_file", "lock_rig"]
@@ -23,10 +23,19 @@ def lock_rig(rig: Rig) -> IO[str] | None:
 
     Raises:
         BenchFault: another run has it; the message says whose.
+        UsageError: the lock cannot be written beside the rig file.
     """
     if rig.cloneable:
         return None
-    lock = lock_file(rig).open("a+", encoding="utf-8")
+    path = lock_file(rig)
+    try:
+        lock = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"the lock of the rig cannot be written: {error.strerror}",
+            where=str(path),
+            hint="put the rig file into a folder you may write to",
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -60,7 +60,14 @@ class Undecided(Exception):
 
 
 class SilenceAfterAttack(Undecided):
-    """The attacked surface is silent while the bench is healthy: repeated once on a fresh baseline (rule 4)."""
+    """The attacked surface is silent while the bench is healthy: repeated once on a fresh baseline (rule 4).
+
+    `claim` is the one that is broken if it is silent again.
+    """
+
+    def __init__(self, message: str = "", *, claim: str = "BASE-NO-CRASH") -> None:
+        super().__init__(message)
+        self.claim = claim
 
 
 class BenchStalled(Undecided):

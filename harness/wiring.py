@@ -36,12 +36,17 @@ from harness.rig.rig_file import (
     TcpLinkSpec,
 )
 
-__all__ = ["Observer", "RigWiring"]
+__all__ = ["Observer", "RigWiring", "uds_tap"]
 
 BOOT_WITHIN = 30.0
 """Seconds an adapter inside the emulated machine gets until it is there."""
 
 Observer = Callable[[str, str, Outcome[object]], None]
+
+
+def uds_tap(link: str) -> str:
+    """Return the name of the capture that holds the whole UDS messages of a CAN link."""
+    return f"{link}-uds"
 
 
 class RigWiring:
@@ -141,7 +146,7 @@ class RigWiring:
         key = (link, request_id)
         if key not in self._diagnostics:
             transport = IsoTpLink(
-                self.can(link), tx_id=request_id, rx_id=response_id, name=f"{link} UDS", tap=self.tap(f"{link}-uds")
+                self.can(link), tx_id=request_id, rx_id=response_id, name=f"{link} UDS", tap=self.tap(uds_tap(link))
             )
             self._diagnostics[key] = (transport, UdsClient(transport))
         return self._diagnostics[key][1]

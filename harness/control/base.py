@@ -21,6 +21,7 @@ __all__ = [
     "Deadline",
     "EventKind",
     "EventLog",
+    "Incapable",
     "RestoreReport",
     "StepClock",
     "no_capability",
@@ -195,6 +196,46 @@ class StepClock:
     def total(self) -> float:
         """Seconds from the beginning to the last step."""
         return self._last - self._begin
+
+
+class Incapable:
+    """A control that can do nothing: the base of those that can do something, which say what.
+
+    `kind` is the control's name in rig files.
+    """
+
+    kind = "none"
+
+    def power_on(self) -> None:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.POWER)
+
+    def power_off(self) -> None:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.POWER)
+
+    def cut(self) -> None:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.CUT)
+
+    def reset(self) -> None:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.RESET)
+
+    def send_break(self, name: str) -> None:  # noqa: ARG002
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.BREAK)
+
+    def restore(self) -> RestoreReport:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.RESTORE)
+
+    def storage(self) -> Path:
+        """Raises: ControlFault."""
+        raise no_capability(self.kind, Capability.STORAGE)
+
+    def close(self) -> None:
+        """Leaves the device as it is."""
 
 
 def no_capability(control: str, capability: Capability) -> ControlFault:

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from harness.control.base import Capability, ControlEvent, EventKind, EventLog, RestoreReport, no_capability
+from harness.control.base import Capability, ControlEvent, EventKind, EventLog, Incapable, RestoreReport, no_capability
 from harness.errors import ControlFault, UsageError
 
 __all__ = ["CommandControl", "Commands"]
@@ -34,12 +33,14 @@ class Commands:
     timeout_s: float = 30.0
 
 
-class CommandControl:
+class CommandControl(Incapable):
     """Carries out each operation by one command.
 
     Raises:
         UsageError: a command names a program that is not there, or power can be given but not taken.
     """
+
+    kind = "command"
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
@@ -93,23 +94,11 @@ class CommandControl:
         self._run(Capability.RESET, self._commands.reset)
         self._events.add(EventKind.RESET, asked=True, detail="reset command")
 
-    def send_break(self, name: str) -> None:  # noqa: ARG002
-        """Refused: a break goes through the serial adapter.
-
-        Raises:
-            ControlFault: always.
-        """
-        raise no_capability("command", Capability.BREAK)
-
     def restore(self) -> RestoreReport:
         """Run the restore command."""
         seconds = self._run(Capability.RESTORE, self._commands.restore)
         self._powered = True
         return RestoreReport(method="command", seconds=seconds)
-
-    def storage(self) -> Path:
-        """Raises: ControlFault, always: no command hands over the media."""
-        raise no_capability("command", Capability.STORAGE)
 
     def alive(self) -> bool:
         """The exit code of the status command; without one, what was last commanded."""
@@ -117,12 +106,9 @@ class CommandControl:
             return self._powered
         return _execute(self._commands.status, timeout=self._commands.timeout_s).returncode == 0
 
-    def close(self) -> None:
-        """Leaves the device as it is."""
-
     def _run(self, capability: Capability, argv: tuple[str, ...] | None) -> float:
         if argv is None:
-            raise no_capability("command", capability)
+            raise no_capability(self.kind, capability)
         result = _execute(argv, timeout=self._commands.timeout_s)
         if result.returncode != 0:
             said = result.stdout[-_SHOWN:].decode(errors="backslashreplace").strip()

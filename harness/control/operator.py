@@ -12,19 +12,10 @@ import select
 import termios
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from harness.clean import show_text
-from harness.control.base import (
-    Capability,
-    ControlEvent,
-    Deadline,
-    EventKind,
-    EventLog,
-    RestoreReport,
-    no_capability,
-)
+from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, Incapable, no_capability
 from harness.errors import ControlFault, UsageError
 from harness.rig.control_specs import OperatorControlSpec
 
@@ -66,7 +57,7 @@ def _terminal() -> Iterator[int]:
         os.close(descriptor)
 
 
-class OperatorControl:
+class OperatorControl(Incapable):
     """Has a person switch the power or pull the reset. `unit` names the device to switch, for the person.
 
     `note` is told of each question: an event and its fields, `who` and `answer` among them.
@@ -74,6 +65,8 @@ class OperatorControl:
     Raises:
         UsageError: there is no terminal to ask on.
     """
+
+    kind = "operator"
 
     def __init__(self, spec: OperatorControlSpec, *, unit: str, note: Callable[[str, dict[str, Any]], None]) -> None:
         check_terminal()
@@ -105,35 +98,16 @@ class OperatorControl:
         self._powered = False
         self._events.add(EventKind.SHUTDOWN, asked=True, detail="by a person")
 
-    def cut(self) -> None:
-        """Raises: ControlFault, always: a person is not there at once."""
-        raise no_capability("operator", Capability.CUT)
-
     def reset(self) -> None:
         """Have the reset pulled; returns when the person says that it was."""
         if not self._spec.reset:
-            raise no_capability("operator", Capability.RESET)
+            raise no_capability(self.kind, Capability.RESET)
         self._ask("reset", self._spec.reset)
         self._events.add(EventKind.RESET, asked=True, detail="by a person")
-
-    def send_break(self, name: str) -> None:  # noqa: ARG002
-        """Raises: ControlFault, always: a break goes through the serial adapter."""
-        raise no_capability("operator", Capability.BREAK)
-
-    def restore(self) -> RestoreReport:
-        """Raises: ControlFault, always."""
-        raise no_capability("operator", Capability.RESTORE)
-
-    def storage(self) -> Path:
-        """Raises: ControlFault, always."""
-        raise no_capability("operator", Capability.STORAGE)
 
     def alive(self) -> bool:
         """What was confirmed last; before that, true."""
         return self._powered
-
-    def close(self) -> None:
-        """Leaves the device as it is."""
 
     def _ask(self, event: str, instruction: str) -> None:
         """Tell a person what to do and wait for name and confirmation.

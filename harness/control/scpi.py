@@ -12,22 +12,13 @@ import re
 import select
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pyvisa
 from pyvisa.resources import MessageBasedResource, SerialInstrument, TCPIPSocket
 
 from harness.clean import show_text
-from harness.control.base import (
-    Capability,
-    ControlEvent,
-    Deadline,
-    EventKind,
-    EventLog,
-    RestoreReport,
-    no_capability,
-)
+from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, Incapable
 from harness.errors import ControlFault
 from harness.rig.control_specs import Limits, ScpiControlSpec
 
@@ -53,12 +44,14 @@ class Reading:
         return f"output {'ON' if self.output else 'OFF'}, {self.volts:g} V{amps}"
 
 
-class ScpiControl:
+class ScpiControl(Incapable):
     """Switches power by a supply, whose identity is asked for before every command.
 
     A session lasts for one operation, so that no late answer is taken for another one's. `note` is told what the
     supply is and what it measured: an event and its fields.
     """
+
+    kind = "scpi"
 
     def __init__(self, spec: ScpiControlSpec, *, note: Callable[[str, dict[str, Any]], None]) -> None:
         self._spec = spec
@@ -105,22 +98,6 @@ class ScpiControl:
     def cut(self) -> None:
         """The same as `power_off`."""
         self.power_off()
-
-    def reset(self) -> None:
-        """Raises: ControlFault, always: a supply has no reset line."""
-        raise no_capability("scpi", Capability.RESET)
-
-    def send_break(self, name: str) -> None:  # noqa: ARG002
-        """Raises: ControlFault, always: a break goes through the serial adapter."""
-        raise no_capability("scpi", Capability.BREAK)
-
-    def restore(self) -> RestoreReport:
-        """Raises: ControlFault, always."""
-        raise no_capability("scpi", Capability.RESTORE)
-
-    def storage(self) -> Path:
-        """Raises: ControlFault, always."""
-        raise no_capability("scpi", Capability.STORAGE)
 
     def alive(self) -> bool:
         """Whether the device has power, as measured.

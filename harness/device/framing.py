@@ -128,7 +128,8 @@ class Codec:
             if not found.fault or not binary:
                 return found
             first = first or found
-            close = data.find(self.end, close + 1)
+            # Beyond the longest message there is none: a device may send nothing but ends.
+            close = data.find(self.end, close + 1, at + self.longest)
         return first if final else None
 
     def _fault(self, body: bytes, seen: bytes) -> str:

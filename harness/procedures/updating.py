@@ -256,7 +256,9 @@ class Updating(UpdateRequests):
     def _check_back(self, deadline: float, within: float) -> None:
         if time.monotonic() > deadline:
             message = f"the device does not come back within {within:g} s"
-            raise (SilenceAfterAttack if self.case.bench.control.alive() else Undecided)(message)
+            if self.case.bench.control.alive():
+                raise SilenceAfterAttack(message, claim=self.id)
+            raise Undecided(message)
         self._tick.wait(POLL)
 
 

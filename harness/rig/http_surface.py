@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.rig.claim_base import BytesPattern, Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
-from harness.rig.templates import Scalar, holes, lacking
+from harness.rig.templates import Scalar, check_whole, holes
 
 __all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface"]
 
@@ -105,8 +105,7 @@ class HttpSurface(LogInSurface):
     @classmethod
     def _whole_operations(cls, actions: dict[str, HttpAction]) -> dict[str, HttpAction]:
         for name, action in actions.items():
-            if missing := lacking(name, action.named()):
-                raise ValueError(f"action {name}: the operation has {', '.join(missing)}; use it in braces")
+            check_whole(name, action.named())
             if bool(action.columns) != bool(action.rows):
                 raise ValueError(f"action {name}: `rows` and `columns` go together")
         return actions

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.rig.claim_base import Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
-from harness.rig.templates import Scalar, holes, lacking
+from harness.rig.templates import Scalar, check_whole, holes
 
 __all__ = ["Algorithm", "Checksum", "Framing", "MessageAction", "MessageLogin", "MessageSurface"]
 
@@ -156,6 +156,5 @@ class MessageSurface(LogInSurface):
     @classmethod
     def _whole_operations(cls, actions: dict[str, MessageAction]) -> dict[str, MessageAction]:
         for name, action in actions.items():
-            if missing := lacking(name, action.named()):
-                raise ValueError(f"action {name}: the operation has {', '.join(missing)}; use it in braces")
+            check_whole(name, action.named())
         return actions

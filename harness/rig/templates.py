@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["OPERATIONS", "Scalar", "holes", "lacking"]
+__all__ = ["OPERATIONS", "Scalar", "check_whole", "holes"]
 
 Scalar = str | int | float | bool
 
@@ -50,6 +50,11 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
 """Actions testcases ask for by these names, with these arguments, whatever the make."""
 
 
-def lacking(operation: str, named: Collection[str]) -> list[str]:
-    """Return the arguments of an operation that are not among the names a template uses."""
-    return sorted(set(OPERATIONS.get(operation, ())) - set(named))
+def check_whole(action: str, named: Collection[str]) -> None:
+    """Find an action that has the name of an operation, and does not use all of its arguments.
+
+    Raises:
+        ValueError: some are not among the names its template uses.
+    """
+    if lacking := sorted(set(OPERATIONS.get(action, ())) - set(named)):
+        raise ValueError(f"action {action}: the operation has {', '.join(lacking)}; use it in braces")

@@ -12,11 +12,12 @@ from harness.control.base import Capability
 from harness.device.outcomes import Accepted
 from harness.procedures.acting import do
 from harness.procedures.canaries import Canaries
-from harness.rig.claims import AuditClaim, PatientClaim
-from harness.rig.device_file import DeviceFile
+from harness.rig.claims import AuditClaim, PatientClaim, UdsServicesClaim
+from harness.rig.device_file import DeviceFile, UdsSurface
 from harness.rig.rig_file import CanLinkSpec, Effect, ModbusRtuLinkSpec, ModbusTcpLinkSpec, SerialLinkSpec
 from harness.testcase import About, Instance, contributes, each, each_surface, testcase, verifies
 from harness.verdict import Undecided
+from harness.wiring import uds_tap
 
 IN_CLEAR = (SerialLinkSpec, CanLinkSpec, ModbusTcpLinkSpec, ModbusRtuLinkSpec)
 """Kinds of links that carry what they carry in clear."""
@@ -81,6 +82,9 @@ def use(case: Case, canaries: Canaries) -> None:
                     )  # fmt: skip
     for name in case.bench.rig.device.surfaces:
         case.bench.surface(name).probe()
+    for services in case.bench.rig.device.claims_of(UdsServicesClaim).values():
+        for identifier in services.identifiers:
+            case.bench.uds(services.surface).read_identifier(identifier)
 
 
 def equipment(case: Case, canaries: Canaries, _before: dict[str, int], _lines: list[str]) -> None:
@@ -132,9 +136,11 @@ SEARCHES = {"equipment": equipment, "audit": audit, "console": console, "links":
 
 
 def clear_taps(case: Case) -> dict[str, Path]:
-    """Return the captures of the wired links that are in clear."""
-    wired = case.bench.rig.file.links.items()
-    return {link: case.bench.wiring.tap(link).path for link, spec in wired if isinstance(spec, IN_CLEAR)}
+    """Return the captures of the wired links that are in clear, and those of the messages that frames on CAN carry."""
+    device, wired = case.bench.rig.device, case.bench.rig.file.links
+    found = [link for link, spec in wired.items() if isinstance(spec, IN_CLEAR)]
+    found += [uds_tap(spec.link) for spec in device.surfaces.values() if isinstance(spec, UdsSurface)]
+    return {name: case.bench.wiring.tap(name).path for name in found}
 
 
 def device_bytes(capture: Path, since: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,12 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 from prompt_settles import PromptSettles
+from pump_console import Console
 
 from harness.control.base import Capability, Deadline, EventKind
 from harness.control.machine import MachineFiles, QemuMachine, load_machine
@@ -30,47 +31,6 @@ from harness.errors import ControlFault, UsageError
 Device = Callable[..., QemuControl]
 ROOT = Path(__file__).parents[2]
 PUMP = ROOT / ".build" / "infusion-pump" / "device.json"
-
-
-class Console:
-    """A terminal on the pump's console."""
-
-    def __init__(self, control: QemuControl) -> None:
-        self.seen = b""
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(control.chardev("console").removeprefix("unix:"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
-
-    def expect(self, wanted: bytes, *, timeout: float = 10.0) -> bytes:
-        """What came up to and with `wanted`, which is then used up."""
-        deadline = Deadline(timeout)
-        while wanted not in self.seen:
-            assert select.select([self._socket], [], [], deadline.left())[0], f"no {wanted!r} in {self.seen!r}"
-            self.seen += self._socket.recv(4096)
-        before, _, self.seen = self.seen.partition(wanted)
-        return before + wanted
-
-    def send(self, text: bytes) -> None:
-        self._socket.sendall(text)
-
-    def command(self, line: bytes) -> bytes:
-        self.send(line + b"\r")
-        return self.expect(b"VP-1> ")
-
-    def log_in(self) -> None:
-        self.send(b"\r")
-        self.expect(b"login: ")
-        self.send(b"operator\r")
-        self.expect(b"password: ")
-        self.send(b"Drip-7-Harbour\r")
-        self.expect(b"VP-1> ")
 
 
 def banner(control: QemuControl, address: str = "192.0.2.10") -> bytes:
@@ -210,6 +170,30 @@ def test_a_power_cut_keeps_the_disk_and_a_reset_boots(device: Device) -> None:
         assert event is not None
         assert event.asked
         console.expect(b"U-Boot")
+
+
+def test_a_flush_as_the_application_starts_harms_no_record(device: Device) -> None:
+    control = device(settles=False)
+    consoles: list[Console] = []
+    control.before_run = lambda: consoles.append(Console(control))
+    control.power_on()
+
+    def flush_early() -> bool:
+        with contextlib.suppress(ControlFault):  # the agent is up before the application
+            control.agent().ping()  # else the answer to an early request is taken for that to a later one
+            control.agent().sync()
+            return True
+        return False
+
+    with ThreadPoolExecutor() as other, consoles[-1] as console:
+        flushed = other.submit(eventually, flush_early, timeout=60)
+        console.expect(b"login: ", timeout=60)
+        assert flushed.result()
+        console.log_in()
+        console.command(b"rate 77.0")
+    control.agent().sync()
+    control.cut()
+    assert b"event=rate" in control.storage().read_bytes()
 
 
 def test_a_clone_that_is_reset_boots(device: Device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import time
 
 import pytest
 from hypothesis import assume, given
@@ -143,6 +144,14 @@ def test_the_longest_is_the_longest(framing: Framing, more: int) -> None:
     endless = codec.first(codec.start + b"A" * (60 + more))
     assert endless is not None
     assert "without an end" in endless.fault
+
+
+def test_ends_without_end_are_given_up_soon() -> None:
+    begin = time.monotonic()
+    found = Codec(BINARY).first(b"\x02" + b"\x03" * 65000)
+    assert found is not None
+    assert "without an end" in found.fault
+    assert time.monotonic() - begin < 20, "each of them was taken for the end of a message"
 
 
 def test_empty_lines_are_skipped_and_a_lost_checksum_is_seen() -> None:

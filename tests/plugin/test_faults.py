@@ -171,6 +171,17 @@ def test_a_rig_in_use_says_by_whom(tmp_path: Path) -> None:
     assert "in use by process 4711 (Li Na)" in outcome.reason("test_1")
 
 
+def test_a_rig_that_cannot_be_locked_says_where(tmp_path: Path) -> None:
+    rig = RIG.read_text().replace("../../rigs", f"{ROOT}/rigs")
+    rig = rig[: rig.index("control:")] + "links:\n  modbus-tcp: {type: modbus-tcp, host: 192.0.2.10}\n"
+    (tmp_path / "rig.yaml").write_text(rig)
+    (tmp_path / "rig.lock").mkdir()
+    outcome = run(tmp_path, WAITING, rig=tmp_path / "rig.yaml")
+    assert f"{tmp_path}/rig.lock" in outcome.reason("test_1")
+    assert "put the rig file into a folder you may write to" in outcome.reason("test_1")
+    assert "Traceback" not in outcome.output
+
+
 def test_one_device_is_not_shared_between_workers(tmp_path: Path) -> None:
     rig = RIG.read_text().replace("../../rigs", f"{ROOT}/rigs")
     rig = rig[: rig.index("control:")] + "links:\n  modbus-tcp: {type: modbus-tcp, host: 192.0.2.10}\n"

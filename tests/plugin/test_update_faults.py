@@ -72,3 +72,6 @@ def test_1(case):
     outcome = run(tmp_path, body, rig=impatient_rig(tmp_path))
     assert outcome.verdicts == {"test_1": "FAIL", "test_2": "PASS"}, outcome.output
     assert "does not come back within 2 s" in outcome.reason("test_1")
+    assert outcome.reason("test_1").startswith("UPDATE (VP1-ICD")
+    broken = [entry for entry in outcome.journal.of("check") if entry.data["state"] == "broken"]
+    assert [entry.data["claim"] for entry in broken] == ["UPDATE"]

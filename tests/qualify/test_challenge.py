@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,7 +194,7 @@ def wait_for(condition: Any, *, within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
+        threading.Event().wait(0.05)
 
 
 def every() -> Iterator[tuple[str, str]]:

@@ -13,7 +13,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
-static bool woken;
+static pthread_cond_t start = PTHREAD_COND_INITIALIZER;
+static bool woken, started;
 
 void storage_wake(void)
 {
@@ -23,8 +24,18 @@ void storage_wake(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* What asks early waits: a file made with the privileges of the start could not be written without them. */
+static void await_start(void)
+{
+    pthread_mutex_lock(&lock);
+    while (!started)
+        pthread_cond_wait(&start, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
 void storage_flush(void)
 {
+    await_start();
     pthread_mutex_lock(&writing);
     pump_save_if_due();
     store_save_if_due(); /* after the therapy, which a restore may have left to it */
@@ -50,4 +61,11 @@ static void *storage_thread(void *unused)
     return NULL;
 }
 
-void storage_start(void) { thread_start(storage_thread, NULL, 0); }
+void storage_start(void)
+{
+    pthread_mutex_lock(&lock);
+    started = true;
+    pthread_cond_broadcast(&start);
+    pthread_mutex_unlock(&lock);
+    thread_start(storage_thread, NULL, 0);
+}

@@ -1,0 +1,120 @@
+"""The control of a rig, made as its rig file says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.control.base import Control
+from harness.control.command import CommandControl, Commands
+from harness.control.holder import Holder
+from harness.control.machine import load_machine
+from harness.control.none import NoControl
+from harness.control.operator import OperatorControl
+from harness.control.process import ProcessControl
+from harness.control.qemu import QemuControl
+from harness.control.reset_line import ResetByLine
+from harness.control.template import TemplateStore
+from harness.journal import Journal
+from harness.rig import control_specs as spec_of
+from harness.rig.loading import Rig
+
+__all__ = ["make_control"]
+
+Settle = Callable[[QemuControl, spec_of.QemuControlSpec], None]
+Note = Callable[[str, dict[str, Any]], None]
+
+
+def make_control(rig: Rig, *, journal: Journal, log: Path, settle: Settle, pulse: Callable[[], None]) -> Control:
+    """Make the control; the device stays as it is.
+
+    Args:
+        rig: its file says which control.
+        journal: of what the device is made, what supplies measure, what people say.
+        log: what an emulator or a device program says.
+        settle: boots an emulated device and waits until it is up, for a template.
+        pulse: pulses the reset line of the rig file, if it has one.
+
+    Raises:
+        UsageError: a command is not there, or nobody is there to be asked, or what was built is of another make.
+        ControlFault: an emulator or its images are not there, or the holder of the network cannot be started.
+    """
+    match rig.file.control:
+        case spec_of.ProcessControlSpec() as spec:
+            return _make_process(spec, rig=rig, log=log)
+        case spec_of.QemuControlSpec() as spec:
+            return _make_qemu(spec, rig=rig, journal=journal, log=log, settle=settle)
+        case spec:
+            power = _make_power(spec, rig=rig, note=partial(_note, journal, spec.type))
+    if (line := rig.file.reset_line) is None:
+        return power
+
+    def reset() -> None:
+        pulse()
+        _note(journal, "reset line", "reset", line.model_dump(mode="json"))
+
+    return ResetByLine(power, pulse=reset)
+
+
+def _make_process(spec: spec_of.ProcessControlSpec, *, rig: Rig, log: Path) -> ProcessControl:
+    folder = str(rig.path.parent)
+    command = [part.replace("{python}", sys.executable).replace("{rig_dir}", folder) for part in spec.command]
+    if spec.weaknesses:
+        command += ["--weakness", ",".join(spec.weaknesses)]
+    return ProcessControl(command, log=log)
+
+
+def _make_qemu(spec: spec_of.QemuControlSpec, *, rig: Rig, journal: Journal, log: Path, settle: Settle) -> QemuControl:
+    """Make an emulator; its holder is the caller's to close."""
+    description = rig.resolve(spec.machine)
+    machine = load_machine(description, weaknesses=frozenset(spec.weaknesses))
+    machine.check()
+    made = json.loads(description.read_text(encoding="utf-8"))
+    journal.write(
+        "image",
+        image_sha256={name: image["sha256"] for name, image in made["images"].items()},
+        lock_sha256=made.get("packages_lock_sha256", ""),
+        weaknesses=sorted(spec.weaknesses),
+    )
+    with ExitStack() as on_failure:
+        holder = Holder()
+        on_failure.callback(holder.close)
+        control = QemuControl(
+            machine,
+            holder=holder,
+            templates=TemplateStore(description.parent / "templates"),
+            log=log,
+            settle=lambda control: settle(control, spec),
+        )
+        on_failure.pop_all()
+    return control
+
+
+def _make_power(
+    spec: spec_of.CommandControl | spec_of.ScpiControlSpec | spec_of.OperatorControlSpec | spec_of.NoControl,
+    *,
+    rig: Rig,
+    note: Note,
+) -> Control:
+    match spec:
+        case spec_of.CommandControl():
+            on, off, reset = spec.power_on, spec.power_off, spec.reset or None
+            return CommandControl(Commands(power_on=on, power_off=off, reset=reset, timeout_s=spec.timeout))
+        case spec_of.ScpiControlSpec():
+            from harness.control.scpi import ScpiControl  # noqa: PLC0415  (only rigs with a supply need pyvisa)
+
+            return ScpiControl(spec, note=note)
+        case spec_of.OperatorControlSpec():
+            unit = f"{rig.device.model} {rig.file.item.serial} on rig {rig.file.rig}"
+            return OperatorControl(spec, unit=unit, note=note)
+        case spec_of.NoControl():
+            return NoControl()
+
+
+def _note(journal: Journal, source: str, event: str, details: dict[str, Any]) -> None:
+    journal.write("event", source=source, event=event, asked=True, **details)
