@@ -149,15 +149,12 @@ class RunPlugin(RunRecord):
             return
         names, instances = found
         meta: Meta = metafunc.definition.get_closest_marker("testcase").args[0]  # type: ignore[union-attr]
-        reason = self.rig.device.not_applicable.get(meta.id)
-        where = f"{self.rig.device_path}: not_applicable.{meta.id}"
+        key, reason = self.rig.device.why_not(meta.id)
         if instances and reason:
+            where = f"{self.rig.device_path}: not_applicable.{key}"
             raise pytest.UsageError(f"{where}: a reason is given, but the device file declares what {meta.id} needs")
         if not instances and not reason:
-            raise pytest.UsageError(
-                f"{self.rig.device_path}: nothing declared for testcase {meta.id} ({meta.title})\n"
-                f"  → declare the claim it needs, or give a reason under not_applicable: {{{meta.id}: …}}"
-            )
+            self.undeclared[meta.id] = meta.title
         if not instances:
             count = len([name for name in names.split(",") if name.strip()])
             metafunc.parametrize(names, [pytest.param(*[None] * count, id=NOT_APPLICABLE)])
@@ -169,6 +166,13 @@ class RunPlugin(RunRecord):
         """Check the tags, leave out what the rig does not permit, order from harmless to heavy."""
         from harness.clauses.registry import load_registry  # noqa: PLC0415  (not needed without a rig)
 
+        if self.undeclared:
+            listed = "".join(f"\n    {id}: …  # {title}" for id, title in sorted(self.undeclared.items()))
+            raise pytest.UsageError(
+                f"{self.rig.device_path}: nothing declared for {len(self.undeclared)} testcases\n"
+                f"  → declare the claims they need, or give a reason for each (`CAN-*` is for all that begin so):\n"
+                f"  not_applicable:{listed}"
+            )
         registry = load_registry()
         permitted, kept, left = set(self.rig.file.permits), [], []
         for item in items:
@@ -221,7 +225,7 @@ class RunPlugin(RunRecord):
         meta = meta_of(item)
         if meta is None:
             raise UsageError(f"{item.nodeid} is no testcase", hint="decorate it with harness.testcase.testcase")
-        reason = self.rig.device.not_applicable.get(meta.id)
+        _, reason = self.rig.device.why_not(meta.id)
         if reason and NOT_APPLICABLE in item.name:
             raise NotApplicable(reason)
         item.stash[_CASE] = self.process().begin(

@@ -39,6 +39,7 @@ class RunRecord:
         self.is_worker = hasattr(config, "workerinput")
         self.run: Run | None = None
         self.planned: list[str] = []
+        self.undeclared: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
         self.left_out_claims: dict[str, list[str]] = {}
         self.results: dict[str, tuple[Verdict, str]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -43,6 +44,7 @@ __all__ = [
 
 C = TypeVar("C", bound=ClaimBase)
 
+TestcaseIds = Annotated[str, Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*(-\*)?$")]
 ValueType = Literal["u8", "u16", "u32", "ascii", "dotted", "hex"]
 
 
@@ -230,7 +232,9 @@ class DeviceFile(Strict):
     fingerprint: tuple[FingerprintItem, ...] = ()
     claims: dict[str, Claim]
     withdrawn: dict[str, str] = Field(default={}, description="Baseline claim → reason why it does not hold")
-    not_applicable: dict[str, str] = Field(default={}, description="Testcase id → reason")
+    not_applicable: dict[TestcaseIds, str] = Field(
+        default={}, description="Testcase id, or the beginning of several and `-*` (`CAN-*`) → reason"
+    )
     clock_tolerance: float = Field(default=0.25, description="Seconds the uptime may be off between two readings")
     starts_within: float = Field(
         default=120.0, gt=0, description="Seconds from power-on, or from a restart of its own, until it lets people in"
@@ -295,6 +299,12 @@ class DeviceFile(Strict):
             for claim_id, claim in found.items()
             if surface in getattr(claim, "surfaces", ()) or surface == getattr(claim, "surface", None)
         }
+
+    def why_not(self, testcase: str) -> tuple[str, str]:
+        """Return the longest key in `not_applicable` that fits a testcase, and its reason; both empty if none does."""
+        fitting = [key for key in self.not_applicable if fnmatchcase(testcase, key)]
+        key = max(fitting, key=len, default="")
+        return key, self.not_applicable.get(key, "")
 
     def who_may(self, surface: str, action: str) -> list[str] | None:
         """Return the accounts of a surface whose role may do `action` there; None where no claim is about that."""

@@ -142,15 +142,22 @@ def test_not_applicable_needs_a_reason_in_the_device_file(tmp_path: Path) -> Non
 @case_of("T-NONE")
 @each("surface", lambda device: [])
 def test_none(case, surface): good(case)
+@case_of("T-NOTHING-AT-ALL")
+@each("surface", lambda device: [])
+def test_nothing(case, surface): good(case)
 """
     outcome = run(tmp_path, body)
-    assert outcome.code != 0
-    assert "nothing declared for testcase T-NONE" in outcome.output
+    assert outcome.code == EXIT_USAGE
+    assert "nothing declared for 2 testcases" in outcome.output
+    assert "T-NONE: …" in outcome.output
+    assert "T-NOTHING-AT-ALL: …" in outcome.output
     assert "Traceback" not in outcome.output
 
     device = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
     (tmp_path / "device.yaml").write_text(
-        device.replace("not_applicable:\n", "not_applicable:\n  T-NONE: it has none of these\n")
+        device.replace(
+            "not_applicable:\n", "not_applicable:\n  T-NONE: it has none of these\n  T-NOTHING-*: nor of those\n"
+        )
     )
     rig = RIG.read_text().replace("../../rigs/devices/infusion-pump.yaml", "device.yaml")
     (tmp_path / "rig.yaml").write_text(
@@ -159,8 +166,9 @@ def test_none(case, surface): good(case)
     again = tmp_path / "again"
     again.mkdir()
     outcome = run(again, body, "-rs", rig=tmp_path / "rig.yaml")
-    assert outcome.verdicts == {"test_none[not-applicable]": "NOT APPLICABLE"}, outcome.output
+    assert set(outcome.verdicts.values()) == {"NOT APPLICABLE"}, outcome.output
     assert "it has none of these" in outcome.reason("test_none[not-applicable]")
+    assert "nor of those" in outcome.reason("test_nothing[not-applicable]")
     assert outcome.code == 0
 
 

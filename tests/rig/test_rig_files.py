@@ -45,7 +45,7 @@ def edited(path: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize("rig", sorted(ROOT.glob("rigs/*.yaml")), ids=lambda path: path.stem)
 def test_the_rigs_of_this_repository_are_valid(rig: Path) -> None:
     loaded = load_rig(rig)
-    assert loaded.device.claims_of(LockoutClaim, surface="console")["LOCKOUT"].threshold == 3
+    assert loaded.device.claims_of(LockoutClaim)["LOCKOUT"].threshold == 3
     assert all(claim.status is Status.APPROVED for claim in loaded.device.claims.values())
 
 
