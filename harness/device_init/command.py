@@ -212,7 +212,7 @@ def _expect_free(options: argparse.Namespace) -> None:
 
 def _text_of(draft: Draft) -> str:
     yaml = YAML()
-    yaml.width = 110
+    yaml.width = 100_000  # nothing is folded
     stream = io.StringIO()
     yaml.dump(draft, stream)
     return stream.getvalue()

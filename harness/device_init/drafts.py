@@ -110,8 +110,8 @@ def _dialogue(link: str, seen: ConsoleSeen | None) -> CommentedMap:
     prompt = seen.prompt if seen else ""
     asks_for_name = bool(re.search(r"(?i)(login|user(name)?|name) ?: ?$", prompt))
     login = CommentedMap(
-        user_prompt=_text(_ends_with(prompt) if asks_for_name else "(?i)login: ?$"),
-        password_prompt=_text("(?i)password: ?$"),
+        user_prompt=_text(_ends_with(prompt) if asks_for_name else "[Ll]ogin: ?$"),
+        password_prompt=_text("[Pp]assword: ?$"),
         accepted_when=_text("TO DO logged in"),
         refused_when=_text("TO DO refused"),
         locked_when=_text("TO DO locked"),
@@ -189,7 +189,7 @@ def _uds(
     name = "uds" if first else f"uds-{seen.request_id:x}"
     identifiers = CommentedMap()
     for field, value in seen.fields.items():
-        stated: dict[str, Any] = {"id": _hex(value.id), "type": value.type}
+        stated: dict[str, Any] = {"id": _hex(value.id, 4), "type": value.type}
         identifiers[field] = _flow(stated | ({"scale": value.scale} if value.scale is not None else {}))
     surface = CommentedMap(
         type="uds",
@@ -198,7 +198,7 @@ def _uds(
         response_id=_hex(seen.response_id),
         sessions=_flow({"default": 1}),
         identifiers=identifiers if identifiers else _flow({}),
-        unknown_identifier=_hex(NO_IDENTIFIER if seen.absent is None else seen.absent),
+        unknown_identifier=_hex(NO_IDENTIFIER if seen.absent is None else seen.absent, 4),
     )
     surfaces[name] = surface
     if missing := [field for field in _FIELDS if field not in seen.fields]:
@@ -212,8 +212,8 @@ def _uds(
     if not seen.problem:
         _claim(
             claims, f"{name.upper()}-SERVICES", "uds-services", source, seen.how, surface=name,
-            services=_flow({"default": _listed(map(_hex, seen.services))}),
-            identifiers=_listed(map(_hex, seen.identifiers)),
+            services=_flow({"default": _listed(_hex(each, 2) for each in seen.services)}),
+            identifiers=_listed(_hex(each, 4) for each in seen.identifiers),
         )  # fmt: skip
     if version := seen.fields.get("version"):
         _claim(
@@ -350,8 +350,8 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _hex(number: int) -> int:
-    written: int = HexCapsInt(number, width=4 if number > 0xFF else 2)
+def _hex(number: int, width: int | None = None) -> int:
+    written: int = HexCapsInt(number, width=width)
     return written
 
 

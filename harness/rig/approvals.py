@@ -91,7 +91,7 @@ def approve(path: Path, claims: Sequence[str], *, by: str, source: Source | None
         approved = [_approvable(path, tree, loaded.device, claim_id, source) for claim_id in dict.fromkeys(claims)]
         for each in approved:
             _state(tree["claims"][each.claim], each.source, by=by, today=today)
-        with _written_beside(path, tree, blob) as made:
+        with _written_beside(path, tree, blob, [each.claim for each in approved]) as made:
             after = read_device(made).device
             _expect_nothing_else_changed(path, loaded.device, after, [each.claim for each in approved])
             journal = Journal(record_of(path), resume=True)
@@ -180,7 +180,7 @@ def _approvable(path: Path, tree: CommentedMap, device: DeviceFile, claim_id: st
 def _state(claim: CommentedMap, source: Source, *, by: str, today: date) -> None:
     """Write source, status and approval into the node of a claim."""
     approval = _mapping({"by": by}, like=claim.get("approval"))
-    approval["on"] = today
+    approval["on"] = date.fromordinal(today.toordinal())  # one object for many would be written as a YAML alias
     stated: dict[str, object] = {"status": Status.APPROVED.value, "approval": approval}
     for name, value in stated.items():
         if name in claim:
@@ -230,26 +230,59 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _written_beside(path: Path, tree: CommentedMap, blob: bytes) -> Iterator[Path]:
-    """Write `tree` into a file beside `path`, in the manner of `blob`; it is gone afterwards if it was not moved."""
-    text = blob.decode("utf-8")
-    yaml = YAML(typ="rt")
-    yaml.width = 100_000  # no line is folded anew
-    if re.search(r"(?m)^( *)[^\s#-][^\n]*:[ \t]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*\1  - ", text):
-        yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.BytesIO()
-    yaml.dump(tree, stream)
+def _written_beside(path: Path, tree: CommentedMap, blob: bytes, claims: Sequence[str]) -> Iterator[Path]:
+    """Write `tree` into a file beside `path`, as `blob` but for `claims`; it is gone afterwards if it was not moved."""
+    written = _with_claims(path, blob.decode("utf-8"), _dumped(tree, blob.decode("utf-8")), claims)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     made = Path(name)
     try:
         with open(handle, "wb") as file:  # noqa: PTH123  (a descriptor)
-            file.write(stream.getvalue())
+            file.write(written.encode("utf-8"))
             file.flush()
             os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
             os.fsync(file.fileno())
         yield made
     finally:
         made.unlink(missing_ok=True)
+
+
+def _dumped(tree: CommentedMap, text: str) -> str:
+    """Return `tree` as YAML, with its lists indented as those of `text`."""
+    yaml = YAML(typ="rt")
+    yaml.width = 100_000  # nothing is folded anew
+    if re.search(r"(?m)^( *)[^\s#-][^\n]*:[ \t]*(?:#.*)?\n(?:\s*(?:#.*)?\n)*\1  - ", text):
+        yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def _with_claims(path: Path, old: str, new: str, claims: Sequence[str]) -> str:
+    """Return `old` with the lines of `claims` from `new`: writing YAML anew would set everything else anew, too.
+
+    Claims that have no lines of their own make all of it new.
+    """
+    places = [_lines_of_claims(read_tree(path, text.encode()), text) for text in (old, new)]
+    if not all(claim in place for claim in claims for place in places):
+        return new
+    before, after = places
+    lines, others = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    for claim in sorted(claims, key=lambda each: before[each][0], reverse=True):
+        lines[slice(*before[claim])] = others[slice(*after[claim])]
+    return "".join(lines)
+
+
+def _lines_of_claims(tree: CommentedMap, text: str) -> dict[str, tuple[int, int]]:
+    """Return for each claim that has lines of its own the first of them, and the first behind them."""
+    claims = tree["claims"]
+    starts = {name: claims.lc.key(name)[0] for name in claims}
+    own = sorted(starts.values())
+    ends = sorted({*own, *(tree.lc.key(name)[0] for name in tree), len(text.splitlines())})
+    return {
+        name: (start, next(end for end in ends if end > start))
+        for name, start in starts.items()
+        if own.count(start) == 1 and start > tree.lc.key("claims")[0]
+    }
 
 
 def _sync_folder(folder: Path) -> None:
