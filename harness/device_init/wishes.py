@@ -112,15 +112,17 @@ def _answer(question: Question, given: str | None, ask: Asking | None, default: 
         return question.understood(given) if given else None
     if ask is None:
         return None if default in (None, "none") else default
+    asked = f"{question.text} [{default}]: " if default else f"{question.text}: "
+    wrong = ""
     while True:
-        typed = ask(f"{question.text} [{default}]: " if default else f"{question.text}: ").strip() or default or ""
+        typed = ask(wrong + asked).strip() or default or ""
         if typed == "none" and default == "none":
             return None
         try:
             if typed:
                 return question.understood(typed)
         except UsageError as error:
-            ask(f"  {error.message}; {error.hint or 'try again'} (Enter)")
+            wrong = f"  {error.message}\n"
 
 
 def _scans(named: list[str], given: Mapping[str, Any], ask: Asking | None) -> frozenset[Scan]:
