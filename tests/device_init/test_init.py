@@ -1,10 +1,11 @@
-"""`proofrig device init` on real peers: the sham pump, hostile servers on sockets and pseudo-terminals, a person on a terminal.
+"""`proofrig device init` on real peers: the sham pump, hostile servers and consoles, a person on a terminal.
 
 What it writes is valid, holds what was there, and no run passes on it until somebody approves it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.capture import NullTap, read_capture
+from harness.clean import show_text
 from harness.control.process import ProcessControl
 from harness.device_init.command import _text_of
 from harness.device_init.drafts import device_draft, rig_draft
@@ -65,7 +67,8 @@ def sham(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessControl]:
 
 
 def on_the_bus(sham: ProcessControl) -> list[str]:
-    return ["--can", "can1", "--can-interface", "socketcand", "--can-port", f"unix:{sham.run_dir}/can.sock", "--uds", "7E0:7E8"]  # fmt: skip
+    port = f"unix:{sham.run_dir}/can.sock"
+    return ["--can", "can1", "--can-interface", "socketcand", "--can-port", port, "--uds", "7E0:7E8"]
 
 
 def test_from_the_scan_to_a_testcase_that_passes(sham: ProcessControl, tmp_path: Path) -> None:
@@ -174,11 +177,8 @@ def drafts(seen: Scanned, folder: Path | None = None, **where: object) -> tuple[
     return device, rig
 
 
-NASTY = (
-    st.text(max_size=200)
-    | st.sampled_from(["${env:HOME}", "a: b\n  status: approved", "# x", "'\"", "\x1b[2J", "\u2028- x", "\x85y", "{[&*!|>%@`"])
-    | st.binary(max_size=200).map(said)
-)  # fmt: skip
+TRICKS = ["${env:HOME}", "a: b\n  status: approved", "# x", "'\"", "\x1b[2J", "\u2028- x", "\x85y", "{[&*!|>%@`"]
+NASTY = st.text(max_size=200) | st.sampled_from(TRICKS) | st.binary(max_size=200).map(said)
 
 
 @settings(deadline=None, max_examples=40)
@@ -199,7 +199,7 @@ def test_whatever_a_device_says_is_only_text(texts: list[str], tmp_path_factory:
     assert (loaded.manufacturer, loaded.model, loaded.version) == (words[0], words[1], words[2])
     assert set(loaded.claims) == {"PORTS", "SSH-POLICY", "MODBUS-TCP-MAP"}
     assert {claim.status for claim in loaded.claims.values()} == {Status.OBSERVED}
-    assert all(char.isprintable() for char in device.replace("\n", ""))
+    assert show_text(device, limit=1_000_000) == device, "something in it acts"
 
 
 def test_what_is_said_is_one_harmless_line() -> None:
@@ -260,7 +260,7 @@ def test_a_hostile_server_breaks_neither_terminal_nor_files(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for shown in (done.stdout, (tmp_path / "d.yaml").read_text(), (tmp_path / "d-rig.yaml").read_text()):
-        assert all(char.isprintable() for char in shown.replace("\n", ""))
+        assert show_text(shown, limit=1_000_000) == shown, "something in it acts"
         assert os.environ["HOME"] not in shown.replace(str(tmp_path), "") or os.environ["HOME"] == "/"
     device = load_rig(tmp_path / "d-rig.yaml").device
     assert device.model.startswith("\\x1b]0;owned")
@@ -358,10 +358,10 @@ def test_a_person_is_asked_and_only_yes_is_yes(line: tuple[str, Callable[[bytes]
     port, answer = line
     answer(b"\r\nhello> ")
     answers = {
-        "Address": "none", "Modbus TCP": "not:a:port", "is no address": None, "Modbus TCP,": "", "Modbus RTU": "", "CAN bus": "", "UDS": "",
-        "Console": port, "Send a carriage return": "no", "Manufacturer": "Meridian", "Model": "VP-1", "What is it": "pump",
-        "Full software": "1.0", "Serial number": "S-1",
-    }  # fmt: skip
+        **{"Address": "none", "Modbus TCP": "not:a:port", "is no address": None, "Modbus TCP,": "", "Modbus RTU": ""},
+        **{"CAN bus": "", "UDS": "", "Console": port, "Send a carriage return": "no", "Manufacturer": "Meridian"},
+        **{"Model": "VP-1", "What is it": "pump", "Full software": "1.0", "Serial number": "S-1"},
+    }
     code, shown = at_a_terminal(tmp_path, ["device", "init", "rigs"], answers)
     assert code == 0, shown
     loaded = load_rig(tmp_path / "rigs/vp-1.yaml")
@@ -373,7 +373,8 @@ def test_a_person_is_asked_and_only_yes_is_yes(line: tuple[str, Callable[[bytes]
 def test_all_asks_about_each_claim(sham: ProcessControl, tmp_path: Path) -> None:
     assert proofrig(tmp_path, "device", "init", "d.yaml", *WHO, *on_the_bus(sham), "--scan", "uds").returncode == 0
     words = ["device", "approve", "d.yaml", "--all", "--by", "J. Doe", "--source", "ICD 2.0, 5"]
-    code, shown = at_a_terminal(tmp_path, words, {"UDS-SERVICES": None, "approve it": "yes", "UDS-VERSION": None, "approve it?": "y e s"})  # fmt: skip
+    answers = {"UDS-SERVICES": None, "approve it": "yes", "UDS-VERSION": None, "approve it?": "y e s"}
+    code, shown = at_a_terminal(tmp_path, words, answers)
     assert code == 0, shown
     claims = load_rig(tmp_path / "d-rig.yaml").device.claims
     assert {name: claim.status.value for name, claim in claims.items()} == {
@@ -416,7 +417,8 @@ def test_lists_of_ports_are_read_as_they_are_written(ports: set[int]) -> None:
 
 @given(text=st.text(alphabet="0123456789,- x", max_size=20))
 def test_any_list_of_ports_is_understood_or_refused(text: str) -> None:
-    try:
-        assert all(1 <= port <= 65535 for port in as_ports(text))
-    except UsageError as error:
-        assert error.hint
+    understood: tuple[int, ...] = ()
+    with contextlib.suppress(UsageError):
+        understood = as_ports(text)
+        assert understood
+    assert all(1 <= port <= 65535 for port in understood)

@@ -1,4 +1,4 @@
-"""Approving claims: the device file keeps its comments, the record says who, when, by what document and what exactly."""
+"""Approving claims: the device file keeps its comments, the record says who, when, by what document, what exactly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_only_the_claim_that_is_named_changes(device: Path) -> None:
     head, _, tail = before.partition("  PORTS:\n")
     tail = tail.replace("status: observed  # by whom?", "status: approved  # by whom?", 1)
     was = "    source: {document: VP1-ICD, revision: '2.0', section: '7 and 11.1'}\n"
-    now = '    approval: {by: "J. Doe", on: 2026-11-22}\n    source: {document: "IFU", revision: "3.2", section: "p. 14"}\n'
+    now = '    approval: {by: "J. Doe", on: 2026-11-22}\n'
+    now += '    source: {document: "IFU", revision: "3.2", section: "p. 14"}\n'
     assert device.read_text() == f"{head}  PORTS:\n{tail.replace(was, now, 1)}"
     claims = load_device(device)[0].claims
     assert claims["PORTS"].status is Status.APPROVED
