@@ -60,7 +60,6 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
         "capture": frozenset({"link", "file", "sha256", "frames", "bytes"}),
         "fuzz": frozenset({"testcase", "model", "seed", "planned", "executed"}),
         "fault": frozenset({"what", "hint"}),
-        "approval": frozenset({"device", "claim", "claim_sha256", "by", "on", "source", "before"}),
     }
 )
 
@@ -95,15 +94,16 @@ class Journal:
     """Writes one journal file; safe to share between threads.
 
     The journal of a run is never written a second time. `resume` goes on with one that is there, after its last whole
-    line: the record of approvals, which outlives runs.
+    line: the record of approvals, which outlives runs and has `kinds` of its own.
 
     Raises:
         FileExistsError: `path` exists already, without `resume`.
         UsageError: `path` was changed after it was written, with `resume`.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
+    def __init__(self, path: Path, *, resume: bool = False, kinds: Mapping[str, frozenset[str]] = KINDS) -> None:
         self.path = path
+        self._kinds = kinds
         self._lock = threading.Lock()
         self._seq = 0
         self._head = GENESIS
@@ -133,7 +133,7 @@ class Journal:
             TypeError: unknown kind, a missing field, or a value JSON cannot hold.
             BenchFault: it cannot be written; the journal ends with the line before.
         """
-        missing = KINDS.get(kind, frozenset({"(unknown kind)"})) - data.keys()
+        missing = self._kinds.get(kind, frozenset({"(unknown kind)"})) - data.keys()
         if missing:
             raise TypeError(f"journal line {kind!r} lacks {', '.join(sorted(missing))}")
         with self._lock:

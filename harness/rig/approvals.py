@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -32,6 +33,16 @@ from harness.rig.loading import read_device
 from harness.rig.variants import read_tree
 
 __all__ = ["Approved", "approvals_of", "approve", "claim_sha256", "parse_source", "record_of"]
+
+
+_KINDS = MappingProxyType(
+    {
+        "approval": frozenset(
+            {"device", "file", "device_sha256", "claim", "claim_sha256", "by", "on", "source", "before"}
+        )
+    }
+)
+"""The kinds of lines in the record. `device_sha256` is of the file before; `before` is the claim's status and source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ def approve(path: Path, claims: Sequence[str], *, by: str, source: Source | None
         with _written_beside(path, tree, blob, [each.claim for each in approved]) as made:
             after = read_device(made).device
             _expect_nothing_else_changed(path, loaded.device, after, [each.claim for each in approved])
-            journal = Journal(record_of(path), resume=True)
+            journal = Journal(record_of(path), resume=True, kinds=_KINDS)
             try:
                 for each in approved:
                     journal.write(
