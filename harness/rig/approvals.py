@@ -42,7 +42,7 @@ _KINDS = MappingProxyType(
         )
     }
 )
-"""The kinds of lines in the record. `device_sha256` is of the file before; `before` is the claim's status and source."""
+"""The lines of the record. `device_sha256` is of the file before; `before` is the claim's status and source then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Approved:
 
 def record_of(device_path: Path) -> Path:
     """Return where the approvals of a device file are recorded."""
-    return device_path.with_suffix(".approvals.jsonl")
+    return (device_path.resolve() if device_path.is_symlink() else device_path).with_suffix(".approvals.jsonl")
 
 
 def claim_sha256(claim: ClaimBase) -> str:
@@ -93,6 +93,8 @@ def approve(path: Path, claims: Sequence[str], *, by: str, source: Source | None
     Raises:
         UsageError: no such claim in this very file; a claim a scan wrote gets no source; the file is not valid.
     """
+    if path.is_symlink():
+        path = path.resolve()  # the file changes, not the link
     if not by.strip():
         raise UsageError("an approval needs a name", hint="--by 'J. Doe'")
     with _locked(path):

@@ -255,3 +255,13 @@ def test_the_command_needs_claims_or_a_terminal(device: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "not approved: LOCKOUT, UDS-SERVICES" in done.stdout
     assert load_device(device)[0].claims["PORTS"].status is Status.APPROVED
+
+
+def test_a_link_to_the_device_file_stays_one(device: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere/link.yaml"
+    link.symlink_to(device)
+    do(link, "PORTS")
+    assert link.is_symlink()
+    assert record_of(link) == record_of(device)
+    assert load_device(device)[0].claims["PORTS"].status is Status.APPROVED
