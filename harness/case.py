@@ -55,8 +55,16 @@ class Case:
     """One testcase in progress on a bench."""
 
     def __init__(
-        self, bench: Bench, *, nodeid: str, meta: Meta, attempt: int = 1, observer: Observer | None = None
+        self,
+        bench: Bench,
+        *,
+        nodeid: str,
+        meta: Meta,
+        attempt: int = 1,
+        observer: Observer | None = None,
+        claims: Iterable[str] = (),
     ) -> None:
+        """Begin; `claims` are those of the device file that the testcase is about."""
         self.bench = bench
         self.nodeid = nodeid
         self.meta = meta
@@ -67,6 +75,7 @@ class Case:
         self._masker = bench.wiring.masker = Masker(bench.rig.secrets())
         self._attacked: set[str] = set()
         self._claims_used: set[str] = set()
+        self._claims_tested = frozenset(claims)
         self._started = time.monotonic()
         self._ended = False
         self._proof = Proof(self)
@@ -161,6 +170,7 @@ class Case:
             claim=claim,
             source=source,
             status=self.claim(claim).status.value if claim else "",
+            approval=str(self.claim(claim).approval or "") if claim else "",
         )
         with self._observer.step(f"{_SIGN[state]} {check.title}"):
             self._observer.attach("expected", check.expected)
@@ -268,9 +278,19 @@ class Case:
             raise raised
         if verdict is not None:
             raise verdict
-        observed = sorted(c for c in self._claims_used if self.claim(c).status is Status.OBSERVED)
+        self._expect_stood_up_for()
+
+    def _expect_stood_up_for(self) -> None:
+        """What a scan wrote says what the device is like, not what it should be like."""
+        device = self.bench.rig.device
+        concerned = self._claims_used | (self._claims_tested & device.claims.keys())
+        observed = sorted(claim for claim in concerned if self.claim(claim).status is Status.OBSERVED)
         if observed:
-            raise Undecided(f"claims nobody has stood up for (status observed): {', '.join(observed)}")
+            raise Undecided(
+                f"claims nobody has stood up for (status observed): {', '.join(observed)}\n"
+                f"  → compare them with a document, then `proofrig device approve {self.bench.rig.device_path.name} "
+                f"{' '.join(observed)} --by … --source …`"
+            )
 
     def journal_end(self, verdict: Verdict, reason: str) -> None:
         """Write the verdict of this attempt, once."""

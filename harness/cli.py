@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", type=Path, metavar="DIR", help="write DIR/rig.json and DIR/device.json instead")
     schema.set_defaults(command=_rig_schema)
 
+    _add_device(commands)
+
     console = commands.add_parser("console", help="talk to the device's console; everything is recorded")
     console.add_argument("rig", type=Path, metavar="RIG")
     console.set_defaults(command=_console)
@@ -119,6 +121,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_device(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from harness.device_init.options import add_options  # noqa: PLC0415
+
+    device = commands.add_parser("device", help="make the file of a device, and approve what it claims")
+    device_commands = device.add_subparsers(required=True, metavar="COMMAND")
+    init = device_commands.add_parser(
+        "init", help="ask, scan what you allow, and write a device file and a rig file whose claims are observed"
+    )
+    add_options(init)
+    init.add_argument("--rig", type=Path, metavar="FILE", help="rig file to write, instead of the usual place")
+    init.set_defaults(command=_device_init)
+    approve = device_commands.add_parser("approve", help="stand up for claims of a device file, by name and document")
+    approve.add_argument("device", type=Path, metavar="FILE", help="device file")
+    approve.add_argument("claims", nargs="*", metavar="CLAIM", help="ids of claims")
+    approve.add_argument("--all", action="store_true", help="ask about each claim that is not approved")
+    approve.add_argument("--by", required=True, metavar="NAME", help="who stands up for them")
+    approve.add_argument("--source", metavar="TEXT", help="document, revision and section: 'IFU 3.2, p. 14'")
+    approve.set_defaults(command=_device_approve)
+
+
 def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="FILE", help="history of the rig: show its trends, add the run to it")
     parser.add_argument("--against", metavar="RUN", help="say what changed since this run, a folder or the word last")
@@ -158,6 +180,20 @@ def _rig_schema(arguments: argparse.Namespace) -> int:
     shown = schemas[arguments.name] if arguments.name else schemas
     print(json.dumps(shown, indent=2))  # noqa: T201
     return 0
+
+
+def _device_init(arguments: argparse.Namespace) -> int:
+    from harness.device_init.command import init_device  # noqa: PLC0415
+
+    return init_device(arguments)
+
+
+def _device_approve(arguments: argparse.Namespace) -> int:
+    from harness.approving import approve_claims  # noqa: PLC0415
+
+    return approve_claims(
+        arguments.device, arguments.claims, ask_for_all=arguments.all, by=arguments.by, source=arguments.source
+    )
 
 
 def _console(arguments: argparse.Namespace) -> int:

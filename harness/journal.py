@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from harness.errors import UsageError
 from harness.record_file import RESERVE, RecordFile
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "Entry", "Journal", "Reading", "read_journal"]
@@ -92,17 +93,23 @@ class Reading:
 class Journal:
     """Writes one journal file; safe to share between threads.
 
+    The journal of a run is never written a second time. `resume` goes on with one that is there, after its last whole
+    line: the record of approvals, which outlives runs and has `kinds` of its own.
+
     Raises:
-        FileExistsError: `path` exists already; a journal is never written a second time.
+        FileExistsError: `path` exists already, without `resume`.
+        UsageError: `path` was changed after it was written, with `resume`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resume: bool = False, kinds: Mapping[str, frozenset[str]] = KINDS) -> None:
         self.path = path
+        self._kinds = kinds
         self._lock = threading.Lock()
-        self._file = RecordFile(path, reserve=path.parent / RESERVE)
         self._seq = 0
         self._head = GENESIS
         self._first = GENESIS
+        keep = self._take_up() if resume and path.exists() else None
+        self._file = RecordFile(path, reserve=path.parent / RESERVE, keep=keep)
 
     @property
     def first(self) -> str:
@@ -126,7 +133,7 @@ class Journal:
             TypeError: unknown kind, a missing field, or a value JSON cannot hold.
             BenchFault: it cannot be written; the journal ends with the line before.
         """
-        missing = KINDS.get(kind, frozenset({"(unknown kind)"})) - data.keys()
+        missing = self._kinds.get(kind, frozenset({"(unknown kind)"})) - data.keys()
         if missing:
             raise TypeError(f"journal line {kind!r} lacks {', '.join(sorted(missing))}")
         with self._lock:
@@ -149,6 +156,26 @@ class Journal:
                 self._first = self._head
             self._seq += 1
             return self._seq - 1
+
+    def sync(self) -> None:
+        """Have what was written put on the disk itself."""
+        with self._lock:
+            self._file.sync()
+
+    def _take_up(self) -> int:
+        """Take over number and hash of the last whole line; return where it ends."""
+        reading = read_journal(self.path)
+        if reading.broken_at is not None:
+            raise UsageError(
+                "was changed after it was written: the chain of its lines breaks here",
+                where=f"{self.path}:{reading.broken_at + 1}",
+                hint="restore the file; it is only ever appended to",
+            )
+        blob = self.path.read_bytes()
+        self._seq, self._head = len(reading.entries), reading.head
+        if reading.entries:
+            self._first = hashlib.sha256(blob.partition(b"\n")[0]).hexdigest()
+        return blob.rfind(b"\n") + 1
 
     def close(self) -> None:
         """Close the file; writing afterwards is an error."""

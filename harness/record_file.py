@@ -24,17 +24,21 @@ _RESERVE_BYTES = 4 * 1024 * 1024
 class RecordFile:
     """A file that is only appended to; not safe to share between threads.
 
-    `reserve` is given up when there is no room for a piece.
+    `reserve` is given up when there is no room for a piece. `keep`: the file is there already, and its first `keep`
+    bytes stay; what is behind them, a piece torn by a kill, goes.
 
     Raises:
-        FileExistsError: `path` exists already.
+        FileExistsError: `path` exists already, and `keep` was not given.
     """
 
-    def __init__(self, path: Path, *, reserve: Path | None = None) -> None:
+    def __init__(self, path: Path, *, reserve: Path | None = None, keep: int | None = None) -> None:
         self.path = path
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("xb" if keep is None else "r+b", buffering=0)
         self._reserve = reserve
-        self._size = 0
+        self._size = keep or 0
+        if keep is not None:
+            self._file.truncate(keep)
+            self._file.seek(keep)
 
     @property
     def closed(self) -> bool:
@@ -57,6 +61,10 @@ class RecordFile:
                 self._write(piece)
         except OSError as error:
             raise BenchFault(f"the record cannot be kept: {error.strerror}", where=str(self.path)) from error
+
+    def sync(self) -> None:
+        """Have what was appended written to the disk, so that it outlives a loss of power too."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -19,6 +19,7 @@ from harness.clean import file_name
 from harness.errors import ControlFault
 from harness.journal import Journal
 from harness.record_file import expect_space, make_reserve
+from harness.rig.approvals import approvals_of
 from harness.rig.loading import Rig
 from harness.testcase import Meta
 
@@ -70,6 +71,9 @@ class Run:
             equipment=[piece.model_dump(mode="json") for piece in rig.file.equipment],
             permits=[effect.value for effect in rig.file.permits],
             photos=_keep_photos(rig, run_dir, copy=worker == "main"),
+            device_files=[{"file": source.path.name, "sha256": source.sha256} for source in rig.device_files],
+            device_merged_sha256=rig.device_merged_sha256,
+            approvals=approvals_of(rig.device, [source.path for source in rig.device_files]),
         )
 
     @property
@@ -123,7 +127,8 @@ class Run:
             attempt=attempt,
             fresh_s=round(time.monotonic() - started, 4),
         )
-        return Case(self.bench, nodeid=nodeid, meta=meta, attempt=attempt, observer=observer() if observer else None)
+        shown = observer() if observer else None
+        return Case(self.bench, nodeid=nodeid, meta=meta, attempt=attempt, observer=shown, claims=claims)
 
     def plan(self, nodeids: Sequence[str], about: Mapping[str, Meta]) -> None:
         """Record what is going to be run; `about` says what each testcase says of itself, where it is known."""

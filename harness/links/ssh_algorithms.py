@@ -22,7 +22,7 @@ from harness.links.dialer import Dialer
 from harness.links.network import open_tcp
 from harness.links.ssh_values import SshNoConnection
 
-__all__ = ["AlgorithmNote", "Severity", "audit_algorithms", "offered_algorithms", "parse_kexinit"]
+__all__ = ["AlgorithmNote", "Severity", "audit_algorithms", "is_marker", "offered_algorithms", "parse_kexinit"]
 
 IDENTIFICATION = b"SSH-2.0-Proofrig\r\n"
 _KEXINIT = 20
@@ -116,6 +116,11 @@ def offered_algorithms(
     return {"identification": [line], **offered}
 
 
+def is_marker(name: str) -> bool:
+    """Whether a name in the list of key exchanges announces a feature and is no algorithm."""
+    return _MARKERS.fullmatch(name) is not None
+
+
 def audit_algorithms(offered: Mapping[str, Sequence[str]]) -> list[AlgorithmNote]:
     """Return what ssh-audit's table says about each offered algorithm.
 
@@ -129,7 +134,7 @@ def audit_algorithms(offered: Mapping[str, Sequence[str]]) -> list[AlgorithmNote
             continue
         known = table[_TABLE[short]]
         for algorithm in algorithms:
-            if _MARKERS.fullmatch(algorithm):
+            if is_marker(algorithm):
                 continue
             entry = known.get(algorithm)
             if entry is None:

@@ -38,6 +38,9 @@ def read_honest(folder: Path, rig: Rig) -> RunRecord:
     for what, present in (("rig", rig.sha256), ("device", rig.device_sha256)):
         if run.rig.get(f"{what}_sha256") != present:
             raise UsageError(f"was made with another {what} file", where=str(folder), hint=hint)
+    merged = rig.device_merged_sha256
+    if run.rig.get("device_merged_sha256", merged) != merged:
+        raise UsageError("was made with another base of the device file", where=str(folder), hint=hint)
     return run
 
 

@@ -209,6 +209,8 @@ def _circumstances(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weaknesses switched on", line(", ".join(summary["weaknesses"]))
     for key, what in (("rig_sha256", "rig file"), ("device_sha256", "device file")):
         yield what, line(summary.get(key, ""))[:16]
+    if len(summary.get("device_files", ())) > 1:
+        yield "device file with its bases", line(summary.get("device_merged_sha256", ""))[:16]
     for name, digest in (summary.get("image_sha256") or {}).items():
         yield f"image {line(name)}", line(digest)[:16]
     yield "options", line(" ".join(_options(summary.get("settings", ()))))

@@ -6,12 +6,13 @@ What a scan wrote is `observed` and can never yield a PASS.
 from __future__ import annotations
 
 import re
+from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["BytesPattern", "ClaimBase", "Pattern", "Source", "Status", "Strict"]
+__all__ = ["Approval", "BytesPattern", "ClaimBase", "Pattern", "Source", "Status", "Strict"]
 
 
 class Strict(BaseModel):
@@ -61,12 +62,29 @@ class Source(Strict):
         return f"{self.document} rev. {self.revision} § {self.section}"
 
 
+class Approval(Strict):
+    """Who approved a claim, and when. `proofrig device approve` writes it, and records it beside the device file."""
+
+    by: str = Field(min_length=1, description="Name of the person")
+    on: date = Field(description="Date, YYYY-MM-DD")
+
+    def __str__(self) -> str:
+        return f"{self.by}, {self.on.isoformat()}"
+
+
 class ClaimBase(Strict):
     """What every claim carries."""
 
     source: Source
     status: Status = Status.PROPOSED
+    approval: Approval | None = Field(default=None, description="Who approved it; written by `proofrig device approve`")
     requirements: tuple[str, ...] = Field(default=(), description="Requirement ids this claim answers")
     risks: tuple[str, ...] = Field(default=(), description="Risk ids this claim mitigates")
     designs: tuple[str, ...] = Field(default=(), description="Design item ids")
     source_units: tuple[str, ...] = Field(default=(), description="Source unit names")
+
+    @model_validator(mode="after")
+    def _approved(self) -> Self:
+        if self.approval is not None and self.status is not Status.APPROVED:
+            raise ValueError(f"`approval` goes with `status: approved`, not with {self.status.value}")
+        return self

@@ -19,7 +19,7 @@ from harness.rig.claim_access import (
     PermissionClaim,
     SessionClaim,
 )
-from harness.rig.claim_base import BytesPattern, ClaimBase, Pattern, Source, Status, Strict
+from harness.rig.claim_base import Approval, BytesPattern, ClaimBase, Pattern, Source, Status, Strict
 from harness.rig.claim_buses import (
     BusCommandClaim,
     EssentialPerformanceClaim,
@@ -41,6 +41,7 @@ from harness.rig.claim_life import (
 
 __all__ = [
     "AccountClaim",
+    "Approval",
     "AuditClaim",
     "AuditRecord",
     "AvailabilityClaim",

@@ -218,6 +218,9 @@ class FingerprintItem(Strict):
 class DeviceFile(Strict):
     """What a device claims and how it is operated."""
 
+    base: str | None = Field(
+        default=None, description="Device file this one is a variant of, relative to it: state only what differs"
+    )
     device: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     manufacturer: str
     model: str

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.comments import CommentedSeq
 
 from harness.errors import UsageError
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
+from harness.rig.variants import Layered, read_layers
 
-__all__ = ["Falsified", "Rig", "json_schemas", "load_device", "load_rig"]
+__all__ = ["DeviceSource", "Falsified", "LoadedDevice", "Rig", "json_schemas", "load_device", "load_rig", "read_device"]
 
 M = TypeVar("M", bound=BaseModel)
 _ENV = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -36,6 +36,26 @@ class Falsified:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSource:
+    """One of the files a device file is made of, with the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDevice:
+    """A device file with all the files it is made of: itself, its base, the base of that.
+
+    `merged_sha256` is of what they say together, as JSON, before the environment is filled in.
+    """
+
+    device: DeviceFile
+    files: tuple[DeviceSource, ...]
+    merged_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """A rig file with the device file it names, both validated.
 
@@ -48,6 +68,8 @@ class Rig:
     device_path: Path
     device: DeviceFile
     device_sha256: str
+    device_files: tuple[DeviceSource, ...]
+    device_merged_sha256: str
     falsified: Falsified | None = None
 
     @property
@@ -84,43 +106,46 @@ def load_rig(path: Path) -> Rig:
     Raises:
         UsageError: a file is missing, is not YAML, or breaks its model; the message has file, line and key.
     """
-    tree, rig_file, digest = _load(path, RigFile)
+    layers, rig_file = _load(path, RigFile)
     device_path = (path.parent / rig_file.device).resolve()
     if not device_path.is_file():
         raise UsageError(
             f"device file {rig_file.device!r} does not exist",
-            where=_where(path, tree, ("device",)),
+            where=layers.where(("device",)),
             hint="give the path of the device file relative to the rig file",
         )
-    device, device_digest = load_device(device_path)
+    loaded = read_device(device_path)
+    device = loaded.device
     for number, name in enumerate(rig_file.links):
         if name not in device.links:
             raise UsageError(
                 f"the device has no link {name!r}{_near(name, device.links)}",
-                where=_where(path, tree, ("links", list(rig_file.links)[number])),
+                where=layers.where(("links", list(rig_file.links)[number])),
                 hint=f"links of {device.device}: {', '.join(device.links)}",
             )
     for name in (device.surfaces[device.identity].link,):
         if name not in rig_file.links:
             raise UsageError(
                 f"link {name!r} is not wired, but the device's identity is read over it",
-                where=_where(path, tree, ("links",)),
+                where=layers.where(("links",)),
                 hint=f"add links.{name}",
             )
     for number, photo in enumerate(rig_file.photos):
         if not (path.parent / photo).is_file():
             raise UsageError(
                 f"photograph {photo!r} does not exist",
-                where=_where(path, tree, ("photos", number)),
+                where=layers.where(("photos", number)),
                 hint="give the path of the file relative to the rig file",
             )
     return Rig(
         path=path.resolve(),
         file=rig_file,
-        sha256=digest,
+        sha256=layers.sha256,
         device_path=device_path,
         device=device,
-        device_sha256=device_digest,
+        device_sha256=loaded.files[0].sha256,
+        device_files=loaded.files,
+        device_merged_sha256=loaded.merged_sha256,
     )
 
 
@@ -130,15 +155,26 @@ def load_device(path: Path) -> tuple[DeviceFile, str]:
     Raises:
         UsageError: as `load_rig`.
     """
-    tree, device, digest = _load(path, DeviceFile)
+    loaded = read_device(path)
+    return loaded.device, loaded.files[0].sha256
+
+
+def read_device(path: Path) -> LoadedDevice:
+    """Read a device file and the files it is based on.
+
+    Raises:
+        UsageError: as `load_rig`.
+    """
+    layers, device = _load(path, DeviceFile, variants=True)
     for claim_id in device.claims:
         if not re.fullmatch(r"[A-Z][A-Z0-9-]*", claim_id):
             raise UsageError(
                 f"claim id {claim_id!r} is not made of capitals, digits and dashes",
-                where=_where(path, tree, ("claims", claim_id)),
+                where=layers.where(("claims", claim_id)),
                 hint="name it like LOCKOUT or EP-RATE",
             )
-    return device, digest
+    files = tuple(DeviceSource(layer.path.resolve(), layer.sha256) for layer in layers.layers)
+    return LoadedDevice(device, files, _merged_sha256(layers))
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
@@ -146,58 +182,49 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {"rig": RigFile.model_json_schema(), "device": DeviceFile.model_json_schema()}
 
 
-def _load(path: Path, model: type[M]) -> tuple[Any, M, str]:
+def _load(path: Path, model: type[M], *, variants: bool = False) -> tuple[Layered, M]:
+    layers = read_layers(path, variants=variants)
+    data = _plain(layers, layers.merged, ())
     try:
-        blob = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(path), hint="check the path") from error
-    try:
-        tree = YAML(typ="rt").load(blob.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"is not UTF-8: {error.reason} at byte {error.start}", where=str(path)) from error
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"not valid YAML: {error.problem}", where=f"{path}:{line}") from error
-    except (YAMLError, ValueError, IndexError, AttributeError) as error:
-        # ruamel lets the errors of its scalar constructors (dates, numbers) through.
-        raise UsageError(f"not valid YAML: {error}", where=str(path)) from error
-    if not isinstance(tree, CommentedMap):
-        raise UsageError("is not a mapping of keys to values", where=f"{path}:1", hint="see docs/device-file.md")
-    data = _plain(path, tree, tree, ())
-    try:
-        return tree, model.model_validate(data), hashlib.sha256(blob).hexdigest()
+        return layers, model.model_validate(data)
     except ValidationError as error:
-        raise _usage(path, tree, error) from error
+        raise _usage(layers, error) from error
 
 
-def _plain(path: Path, root: CommentedMap, node: Any, key: tuple[str | int, ...]) -> Any:
-    """Return `node` without YAML decoration and with `${env:NAME}` filled in."""
-    if isinstance(node, CommentedMap):
-        return {name: _plain(path, root, value, (*key, name)) for name, value in node.items()}
+def _plain(layers: Layered, node: Any, key: tuple[str | int, ...], *, fill: bool = True) -> Any:
+    """Return `node` without YAML decoration and, with `fill`, with `${env:NAME}` filled in."""
+    if isinstance(node, dict):
+        return {name: _plain(layers, value, (*key, name), fill=fill) for name, value in node.items()}
     if isinstance(node, CommentedSeq):
-        return [_plain(path, root, value, (*key, number)) for number, value in enumerate(node)]
+        return [_plain(layers, value, (*key, number), fill=fill) for number, value in enumerate(node)]
     if not isinstance(node, str):
         # ruamel keeps the writing of a number (0x7E0) in a subclass: make it plain.
         return node if isinstance(node, bool) or not isinstance(node, int | float) else node + 0
 
-    def fill(match: re.Match[str]) -> str:
+    def filled(match: re.Match[str]) -> str:
         value = os.environ.get(match["name"], match["default"])
         if value is None:
             raise UsageError(
                 f"environment variable {match['name']} is not set",
-                where=_where(path, root, key),
+                where=layers.where(key),
                 hint=f"set it, or write ${{env:{match['name']}:-default}}",
             )
         return value
 
-    return _ENV.sub(fill, str(node))
+    return _ENV.sub(filled, str(node)) if fill else str(node)
 
 
-def _usage(path: Path, tree: CommentedMap, error: ValidationError) -> UsageError:
+def _merged_sha256(layers: Layered) -> str:
+    """Return the SHA-256 of what the files say together, as JSON, before the environment is filled in."""
+    plain = _plain(layers, layers.merged, (), fill=False)
+    return hashlib.sha256(json.dumps(plain, default=str, separators=(",", ":")).encode()).hexdigest()
+
+
+def _usage(layers: Layered, error: ValidationError) -> UsageError:
     """Turn the first complaint of pydantic into words of ours; count the others."""
     complaints = error.errors()
     first = complaints[0]
-    key = tuple(part for part in first["loc"] if _exists(tree, part, first["loc"]))
+    key: tuple[object, ...] = tuple(part for part in first["loc"] if _exists(layers.merged, part, first["loc"]))
     spelled = ".".join(str(part) for part in key)
     hint: str | None = None
     if first["type"] == "extra_forbidden":
@@ -209,18 +236,31 @@ def _usage(path: Path, tree: CommentedMap, error: ValidationError) -> UsageError
             hint = "a claim needs a source: {document: …, revision: …, section: …}"
     else:
         message = first["msg"].removeprefix("Value error, ")
+        if not key:
+            key, message = _named(layers, message)
         if not isinstance(first["input"], dict | list):
             message += f" (found {first['input']!r})"
     if len(complaints) > 1:
         message += f"; and {len(complaints) - 1} more"
-    return UsageError(message, where=_where(path, tree, key), hint=hint)
+    return UsageError(message, where=layers.where(key), hint=hint)
 
 
-def _exists(tree: CommentedMap, part: object, loc: Sequence[object]) -> bool:
+def _named(layers: Layered, message: str) -> tuple[tuple[object, ...], str]:
+    """Return the key with which a complaint about the whole file begins, if it is there, and the rest of it."""
+    spelled, colon, rest = message.partition(": ")
+    node: Any = layers.merged
+    for part in spelled.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return (), message
+        node = node[part]
+    return (tuple(spelled.split(".")), rest) if colon else ((), message)
+
+
+def _exists(tree: Mapping[str, Any], part: object, loc: Sequence[object]) -> bool:
     """Leave out the parts pydantic adds for unions, which are in no file."""
     node: Any = tree
     for step in loc:
-        in_map = isinstance(node, CommentedMap) and step in node
+        in_map = isinstance(node, dict) and step in node
         if in_map or (isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node)):
             node = node[step]
         elif step is part:
@@ -230,23 +270,6 @@ def _exists(tree: CommentedMap, part: object, loc: Sequence[object]) -> bool:
         if step is part:
             return True
     return False
-
-
-def _where(path: Path, tree: CommentedMap, key: Sequence[object]) -> str:
-    """Return `file:line: key` of the innermost part of `key` that is in the file."""
-    node: Any = tree
-    line = 0
-    for part in key:
-        try:
-            if isinstance(node, CommentedMap):
-                line = node.lc.key(part)[0]
-            elif isinstance(node, CommentedSeq):
-                line = node.lc.item(part)[0]
-            node = node[part]
-        except (KeyError, IndexError, TypeError):
-            break
-    spelled = ".".join(str(part) for part in key)
-    return f"{path}:{line + 1}" + (f": {spelled}" if spelled else "")
 
 
 def _near(name: str, names: Sequence[str]) -> str:

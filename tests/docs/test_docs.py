@@ -59,6 +59,7 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     device_file.UdsSecurity: "Security access",
     device_file.BusEffect: "Harmless command",
     claims.Source: "Source",
+    claims.Approval: "Approval",
     claims.AuditRecord: "Audit record",
     claims.BackupPart: "Backup part",
     claims.SignalField: "Signal field",

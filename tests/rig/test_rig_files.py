@@ -68,7 +68,7 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
         ("grade: emulated", "grade: shiny", 3, "item.grade"),
         ("grade: emulated", "grade: emulated, colour: red", 3, "unknown key 'colour'"),
         ("serial: S1, ", "", 3, "'serial' is missing"),
-        ("targets: [127.0.0.1]", "targets: []", 1, "127.0.0.1 is not among the targets"),
+        ("targets: [127.0.0.1]", "targets: []", 6, "127.0.0.1 is not among the targets"),
         ("  modbus-tcp: {type", "  modbus: {type", 6, "did you mean 'modbus-tcp'"),
         ("type: modbus-tcp, host", "type: carrier-pigeon, host", 6, "carrier-pigeon"),
         ("targets: [127.0.0.1]", "targets: [127.0.0.1, 192.168..1]", 1, "'192.168..1' is no address"),
@@ -104,7 +104,7 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
         ("targets:", "equipment: [{name: PSU, calibration_due: 2027}]\ntargets:", 4, "not a date"),
         ("targets:", "equipment: [{name: PSU, calibration_due: 31.12.2027}]\ntargets:", 4, "calibration_due"),
         ("targets:", "control: {type: operator, power_on: ''}\ntargets:", 4, "control.power_on"),
-        ("targets:", "reset_line: {link: modbus-tcp, line: dtr}\ntargets:", 1, "no serial link with control lines"),
+        ("targets:", "reset_line: {link: modbus-tcp, line: dtr}\ntargets:", 4, "no serial link with control lines"),
         ("links:", "links:\n  console: {type: serial, port: 'usb:403:6001'}", 6, "not usb:VID:PID"),
         ("links:", "links:\n  console: {type: serial, port: /dev/x, stopbits: 3}", 6, "stopbits"),
         (
