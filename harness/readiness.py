@@ -1,14 +1,15 @@
-"""What a rig asks of the bench that no file can tell, looked at before anything starts: a person, adapters."""
+"""What a rig asks of the bench that no file can tell, looked at before anything starts: a person, a place, adapters."""
 
 from __future__ import annotations
 
 import contextlib
 
+from harness.control.making import make_place
 from harness.control.operator import check_terminal
 from harness.errors import BenchFault
 from harness.links.usb_port import locate
 from harness.rig.loading import Rig
-from harness.rig.rig_file import ModbusRtuLinkSpec, OperatorControlSpec, SerialLinkSpec
+from harness.rig.rig_file import LabgridControlSpec, ModbusRtuLinkSpec, OperatorControlSpec, SerialLinkSpec
 
 __all__ = ["check_ready"]
 
@@ -16,13 +17,19 @@ __all__ = ["check_ready"]
 def check_ready(rig: Rig) -> None:
     """Find the mistakes that would make every testcase undecided; the power stays as it is.
 
-    An adapter that is missing is none: it is a fault of the bench, which the run records.
+    An adapter that is missing is none, nor is a coordinator that does not answer: these are faults of the bench,
+    which the run records.
 
     Raises:
-        UsageError: nobody is there to be asked, or an adapter cannot be told from another one or may not be used.
+        UsageError: nobody is there to be asked, a shared place is somebody else's or not known, or an adapter cannot be
+            told from another one or may not be used.
     """
-    if isinstance(rig.file.control, OperatorControlSpec):
-        check_terminal()
+    match rig.file.control:
+        case OperatorControlSpec():
+            check_terminal()
+        case LabgridControlSpec() as place:
+            with contextlib.suppress(BenchFault):
+                make_place(place, rig=rig).check_free()
     for name, spec in rig.file.links.items():
         if isinstance(spec, SerialLinkSpec | ModbusRtuLinkSpec):
             with contextlib.suppress(BenchFault):
