@@ -257,7 +257,7 @@ class Bench:
         self.control.power_off()
 
     def power_on(self) -> None:
-        """Start cold after `power_off`, with the links open before the first byte; the caller waits for what it wants."""
+        """Start cold after `power_off`, with the links open before the first byte; the caller waits for the device."""
         self._set_before_run()
         self.journal.write("power", action="on")
         self.control.power_on()
