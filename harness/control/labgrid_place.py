@@ -54,13 +54,13 @@ class LabgridPlace:
         if program is None:
             raise UsageError(
                 f"control `labgrid` needs labgrid's client, and {client} is not there",
-                hint="install labgrid into an environment of its own (docs/labgrid.md), and give `client` its path",
+                hint="install labgrid into an environment of its own (docs/device-file.md), and give `client` its path",
             )
         with contextlib.suppress(metadata.PackageNotFoundError):
             metadata.distribution(_FORK)
             raise UsageError(
                 f"labgrid's fork of pyserial ({_FORK}) is in Proofrig's own environment, and serial links would use it",
-                hint="make the environment anew, and install labgrid into one of its own (docs/labgrid.md)",
+                hint="make the environment anew, and install labgrid into one of its own (docs/device-file.md)",
             )
         self.name = spec.place
         self.coordinator = spec.coordinator

@@ -194,6 +194,12 @@ def test_what_is_not_there_is_named(lab: Lab) -> None:
         away.check_free()
 
 
+def test_labgrid_in_our_own_environment_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, *map(str, CLIENT.parents[1].glob("lib/python3*/site-packages"))])
+    with pytest.raises(UsageError, match="fork of pyserial .* is in Proofrig's own environment"):
+        LabgridPlace(specified(lab), client=str(CLIENT))
+
+
 def test_settings_of_labgrid_do_not_come_from_the_shell(
     control: Make, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
