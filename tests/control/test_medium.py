@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.control.medium import MediumImage, medium_there
@@ -36,6 +36,7 @@ def image(tmp_path: Path, notes: list[tuple[str, dict[str, Any]]]) -> Make:
     return make
 
 
+@settings(deadline=None)
 @given(data=st.binary(min_size=1, max_size=4096), before=st.binary(max_size=5000))
 def test_the_image_is_the_medium_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, before: bytes

@@ -38,6 +38,17 @@ def test_2(case):
     case.attack("modbus-rtu", "a read")
     case.check("the version", held=True, expected="1", observed="1", claim="VERSION")
 """
+MEDIUM = """
+@case_of("T-3", needs=["power", "storage"])
+def test_3(case):
+    case.judge_watches()
+    case.bench.power_off()
+    held = case.bench.control.storage().read_bytes() == b"what the card holds"
+    case.bench.power_on()
+    case.bench.start_watches()
+    case.attack("modbus-rtu", "the medium is read")
+    case.check("the medium", held=held, expected="what the card holds", observed="another one", claim="VERSION")
+"""
 RIG = """\
 rig: real-bench
 device: pump.yaml
@@ -186,13 +197,17 @@ def test_a_place_is_acquired_for_a_run_and_switches_the_power_of_the_device(
     device.power_off()
     lab.unit.on[3] = False
     lab.unit.switched = lambda port, on: device.power_on() if on else device.power_off()
-    path = rig(labgrid(lab))
-    outcome = run(tmp_path, BODY, rig=path, environment=lab.environment)
-    assert set(outcome.verdicts.values()) == {"PASS"}, outcome.output
-    assert lab.unit.told == [(3, True), (3, False), (3, True)]
+    lab.medium.write_text("what the card holds")
+    path = rig(labgrid(lab, storage=f"{{mux: sd-mux, path: {lab.card}}}"))
+    outcome = run(tmp_path, BODY + MEDIUM, rig=path, environment=lab.environment)
+    assert outcome.verdicts == {"test_1": "PASS", "test_2": "PASS", "test_3": "PASS"}, outcome.output
+    assert lab.unit.told == [(3, True), *[(3, False), (3, True)] * 2]
     assert lab.owner() == "None"
-    wanted = ["acquired", "power on", "power off", "power on", "released"]
+    cycle = ["power off", "power on"]
+    read = ["medium to the device", "medium to the bench", "storage", "medium to the device"]
+    wanted = ["acquired", "power on", *cycle, "power off", *read, "power on", "released"]
     assert [event for source, event in events(outcome) if source == "labgrid"] == wanted
+    assert not (outcome.run_dir / "storage").exists()
     table = command_output("rig", "check", str(path), lab=lab)
     assert "the port is on, as it says" in table
     assert f"place pump at {lab.coordinator} is free" in command_output("doctor", str(path), lab=lab)
