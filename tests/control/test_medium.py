@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,27 @@ def test_a_medium_is_seen_when_it_is_there(tmp_path: Path) -> None:
     (tmp_path / "card").write_bytes(b"x")
     assert medium_there(tmp_path / "card")
     assert medium_there(Path("/dev/zero")), "something is there; it is no medium, but not gone either"
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Iterator[Path]:
+    """A block device of 1 MiB."""
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("needs root and loop devices")
+    (tmp_path / "card").write_bytes(os.urandom(2**20))
+    made = subprocess.run(["losetup", "-f", "--show", tmp_path / "card"], capture_output=True, text=True, check=True)
+    device = Path(made.stdout.strip())
+    yield device
+    subprocess.run(["losetup", "-d", device], check=True)
+
+
+def test_a_block_device_is_read_but_not_one_that_is_in_use(image: Make, card: Path, tmp_path: Path) -> None:
+    taken = image()
+    used = os.open(card, os.O_RDONLY | os.O_EXCL)  # as by whoever mounts it
+    try:
+        with pytest.raises(ControlFault, match="cannot be read: Device or resource busy"):
+            taken.copy(card)
+        assert medium_there(card)
+    finally:
+        os.close(used)
+    assert taken.copy(card).read_bytes() == (tmp_path / "card").read_bytes()
