@@ -11,7 +11,7 @@ RIG      ?= rigs/pump-qemu.yaml
 NIGHTS   ?= reports/nightly
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup packages firmware demo nightly test qualify lint docs schema bench clean
+.PHONY: setup packages firmware labgrid demo nightly test qualify lint docs schema bench clean
 
 setup: packages $(VENV)/.done .node/.done
 
@@ -37,6 +37,14 @@ $(VENV)/.done: pyproject.toml constraints.txt
 firmware: packages $(VENV)/.done
 	@for build in $(FIXTURES); do echo $(BIN)/python $$build; $(BIN)/python $$build || exit; done
 
+# labgrid brings a fork of pyserial: an environment of its own.
+labgrid: .labgrid/.done
+
+.labgrid/.done: constraints-labgrid.txt
+	$(PYTHON) -m venv .labgrid
+	.labgrid/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-labgrid.txt labgrid
+	@touch $@
+
 demo: setup firmware
 	$(BIN)/proofrig run rigs/pump-qemu.yaml -m "not long" -n 2
 
@@ -57,7 +65,7 @@ lint: $(VENV)/.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup firmware lint
+test: setup firmware labgrid lint
 	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 2
 	$(BIN)/python -m pytest tests/qualification/test_liars.py -n 2
 	$(BIN)/python -m pytest tests/qualification --ignore=tests/qualification/test_liars.py
@@ -76,4 +84,4 @@ bench: setup firmware
 	$(BIN)/python -m benchmarks $(NAME)
 
 clean:
-	rm -rf .build $(VENV) .node
+	rm -rf .build $(VENV) .node .labgrid

@@ -241,19 +241,33 @@ class Bench:
 
         The links are open before the first byte. `before_on`: seconds the power stays off at least.
         """
-        self._stop_watches()
-        self._surfaces.clear()
-        self.wiring.drop()
-        self._set_before_run()
-        self._settled = False
+        self._let_go()
         at_once = Capability.CUT in self.control.capabilities
         self.journal.write("power", action="cut" if at_once else "off")
         (self.control.cut if at_once else self.control.power_off)()
         if before_on:
             # Nothing can be awaited on a device without power: this is the off time itself.
             time.sleep(before_on)
+        self.power_on()
+
+    def power_off(self) -> None:
+        """Take the power in an orderly manner; the caller has had the watches judged (`Case.judge_watches`)."""
+        self._let_go()
+        self.journal.write("power", action="off")
+        self.control.power_off()
+
+    def power_on(self) -> None:
+        """Start cold after `power_off`, with the links open before the first byte; the caller waits for the device."""
+        self._set_before_run()
         self.journal.write("power", action="on")
         self.control.power_on()
+
+    def _let_go(self) -> None:
+        """Let go of what does not outlive a device without power."""
+        self._stop_watches()
+        self._surfaces.clear()
+        self.wiring.drop()
+        self._settled = False
 
     def reconnect(self) -> None:
         """Let go of what does not outlive a restart that the device makes by itself: watches, buses, connections.

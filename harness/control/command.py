@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.control.base import Capability, ControlEvent, EventKind, EventLog, Incapable, RestoreReport, no_capability
+from harness.control.medium import MediumImage
+from harness.control.program import Done, run_program
 from harness.errors import ControlFault, UsageError
 
 __all__ = ["CommandControl", "Commands"]
-
-_SHOWN = 400  # characters of a failed command's output that a message quotes
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
     """The argv of each operation (no shell); None where the bench has no means for it.
 
-    `status` exits with 0 while the device has power. `timeout_s` holds for each command.
+    `status` exits with 0 while the device has power. `storage` leaves the image of the media at `{image}`, within
+    `storage_s` seconds. `timeout_s` holds for each other command.
     """
 
     power_on: tuple[str, ...] | None = None
@@ -30,11 +29,13 @@ class Commands:
     reset: tuple[str, ...] | None = None
     restore: tuple[str, ...] | None = None
     status: tuple[str, ...] | None = None
+    storage: tuple[str, ...] | None = None
     timeout_s: float = 30.0
+    storage_s: float = 0.0
 
 
 class CommandControl(Incapable):
-    """Carries out each operation by one command.
+    """Carries out each operation by one command. `image` is kept for the storage, where there is a command for it.
 
     Raises:
         UsageError: a command names a program that is not there, or power can be given but not taken.
@@ -42,8 +43,9 @@ class CommandControl(Incapable):
 
     kind = "command"
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, *, image: MediumImage | None = None) -> None:
         self._commands = commands
+        self._image = image
         self._events = EventLog()
         self._powered = True
         given = {
@@ -51,6 +53,7 @@ class CommandControl(Incapable):
             Capability.RESET: commands.reset,
             Capability.RESTORE: commands.restore,
             Capability.POWER: commands.power_on,
+            Capability.STORAGE: commands.storage,
         }
         if (commands.power_on is None) != (commands.power_off is None):
             raise UsageError("control commands: power_on and power_off belong together; give both or neither")
@@ -104,48 +107,42 @@ class CommandControl(Incapable):
         """The exit code of the status command; without one, what was last commanded."""
         if self._commands.status is None:
             return self._powered
-        return _execute(self._commands.status, timeout=self._commands.timeout_s).returncode == 0
+        return run_program(self._commands.status, timeout=self._commands.timeout_s).returncode == 0
+
+    def storage(self) -> Path:
+        """Run the storage command, which may write one image and nothing larger.
+
+        Raises:
+            ControlFault: the device has power, or the command fails or leaves no image.
+        """
+        argv = self._commands.storage
+        if argv is None or self._image is None:
+            raise no_capability(self.kind, Capability.STORAGE)
+        if self.alive():
+            raise ControlFault("the storage is read out of a device without power", hint="power_off first")
+
+        def leave(image: Path, most: int) -> None:
+            filled = [part.replace("{image}", str(image)) for part in argv]
+            _expect_done(filled, run_program(filled, timeout=self._commands.storage_s, most_bytes=most))
+
+        return self._image.make(leave)
+
+    def close(self) -> None:
+        """Leaves the device as it is; its image goes."""
+        if self._image is not None:
+            self._image.close()
 
     def _run(self, capability: Capability, argv: tuple[str, ...] | None) -> float:
         if argv is None:
             raise no_capability(self.kind, capability)
-        result = _execute(argv, timeout=self._commands.timeout_s)
-        if result.returncode != 0:
-            said = result.stdout[-_SHOWN:].decode(errors="backslashreplace").strip()
-            raise ControlFault(
-                f"control command {list(argv)} ended with {result.returncode}: {said or '(no output)'}",
-                hint="run it by hand on the bench computer",
-            )
-        return result.seconds
+        done = run_program(argv, timeout=self._commands.timeout_s)
+        _expect_done(argv, done)
+        return done.seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    returncode: int
-    stdout: bytes
-    seconds: float
-
-
-def _execute(argv: tuple[str, ...], *, timeout: float) -> _Result:
-    begin = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+def _expect_done(argv: Sequence[str], done: Done) -> None:
+    if done.returncode != 0:
+        raise ControlFault(
+            f"control command {list(argv)} ended with {done.returncode}: {done.said}",
+            hint="run it by hand on the bench computer",
         )
-    except OSError as error:
-        raise ControlFault(f"control command {list(argv)} cannot be started: {error}") from error
-    with process:
-        try:
-            said, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            # the whole session: a hung grandchild would keep the pipe, and with it this wait, open
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            raise ControlFault(
-                f"control command {list(argv)} did not end within {timeout:g} s and was killed"
-            ) from None
-    return _Result(process.returncode, said, time.monotonic() - begin)

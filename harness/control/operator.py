@@ -12,10 +12,13 @@ import select
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness.clean import show_text
 from harness.control.base import Capability, ControlEvent, Deadline, EventKind, EventLog, Incapable, no_capability
+from harness.control.medium import MediumImage
 from harness.errors import ControlFault, UsageError
 from harness.rig.control_specs import OperatorControlSpec
 
@@ -23,7 +26,8 @@ __all__ = ["OperatorControl", "check_terminal"]
 
 _TERMINAL = "/dev/tty"
 _LONGEST = 60
-"""Characters kept of what a person types."""
+"""Characters kept of what a person types, but for a path."""
+_LONGEST_PATH = 1000
 _ANSWERS = {"yes": "yes", "y": "yes", "no": "no", "n": "no"}
 
 
@@ -58,9 +62,10 @@ def _terminal() -> Iterator[int]:
 
 
 class OperatorControl(Incapable):
-    """Has a person switch the power or pull the reset. `unit` names the device to switch, for the person.
+    """Has a person switch the power, pull the reset or take the medium out.
 
-    `note` is told of each question: an event and its fields, `who` and `answer` among them.
+    `unit` names the device, for the person. `note` is told of each question: an event and its fields, `who` and
+    `answer` among them. `image` is what is kept of the medium, where the rig file says how it is taken out.
 
     Raises:
         UsageError: there is no terminal to ask on.
@@ -68,19 +73,29 @@ class OperatorControl(Incapable):
 
     kind = "operator"
 
-    def __init__(self, spec: OperatorControlSpec, *, unit: str, note: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        spec: OperatorControlSpec,
+        *,
+        unit: str,
+        note: Callable[[str, dict[str, Any]], None],
+        image: MediumImage | None = None,
+    ) -> None:
         check_terminal()
         self._spec = spec
         self._unit = unit
         self._note = note
+        self._image = image
         self._events = EventLog()
         self._powered = True
         self._absent = ""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Power, and reset where the rig file says how. Never a cut: a person is not there at once."""
-        return frozenset({Capability.POWER, *([Capability.RESET] if self._spec.reset else [])})
+        """Power; reset and storage where the rig file says how. Never a cut: a person is not there at once."""
+        reset = {Capability.RESET} if self._spec.reset else set()
+        storage = {Capability.STORAGE} if self._spec.storage is not None else set()
+        return frozenset({Capability.POWER} | reset | storage)
 
     @property
     def events(self) -> tuple[ControlEvent, ...]:
@@ -105,12 +120,34 @@ class OperatorControl(Incapable):
         self._ask("reset", self._spec.reset)
         self._events.add(EventKind.RESET, asked=True, detail="by a person")
 
+    def storage(self) -> Path:
+        """Have the medium taken out, read it where the person says that it is, and have it put back.
+
+        Raises:
+            ControlFault: the device has power, the medium cannot be read, or the person could not do it.
+        """
+        spec, image = self._spec.storage, self._image
+        if spec is None or image is None:
+            raise no_capability(self.kind, Capability.STORAGE)
+        if self._powered:
+            raise ControlFault("the storage is read out of a device without power", hint="power_off first")
+        source = self._ask("medium out", spec.take_out, confirm=partial(_ask_path, image=image))
+        try:
+            return image.copy(Path(source))
+        finally:
+            self._ask("medium back", spec.put_back)
+
     def alive(self) -> bool:
         """What was confirmed last; before that, true."""
         return self._powered
 
-    def _ask(self, event: str, instruction: str) -> None:
-        """Tell a person what to do and wait for name and confirmation.
+    def close(self) -> None:
+        """Leaves the device as it is; the image of its medium goes."""
+        if self._image is not None:
+            self._image.close()
+
+    def _ask(self, event: str, instruction: str, *, confirm: Callable[[_Talk], str] | None = None) -> str:
+        """Tell a person what to do, wait for name and confirmation, and return the confirmation.
 
         Raises:
             ControlFault: not confirmed: no, no answer in time, the terminal is gone, or nobody answered before.
@@ -128,9 +165,7 @@ class OperatorControl(Incapable):
                 )
                 while not who:
                     who = talk.ask("Your name or initials: ")
-                while answer not in ("yes", "no"):
-                    said = talk.ask("Is it done? yes or no: ").lower()
-                    answer = _ANSWERS.get(said, "none")
+                answer = (confirm or _ask_done)(talk)
         except UsageError as error:
             self._absent = error.message
         except OSError as error:
@@ -140,6 +175,7 @@ class OperatorControl(Incapable):
             raise ControlFault(f"{event}: {self._absent}", hint="be at the bench, and run again")
         if answer == "no":
             raise ControlFault(f"{event}: {who} says that it could not be done", hint="see to the bench, and run again")
+        return answer
 
 
 class _Talk:
@@ -159,7 +195,7 @@ class _Talk:
         """
         os.write(self._descriptor, text.encode())
 
-    def ask(self, question: str) -> str:
+    def ask(self, question: str, *, longest: int = _LONGEST) -> str:
         """Ask and return the line that is typed, cleaned; empty if nothing is.
 
         Raises:
@@ -173,4 +209,28 @@ class _Talk:
         typed = os.read(self._descriptor, 4096)  # the terminal hands over one line at a time
         if not typed:
             raise OSError("the terminal was closed before an answer")
-        return " ".join(show_text(typed.decode(errors="replace"), limit=_LONGEST).split())
+        return " ".join(show_text(typed.decode(errors="replace"), limit=longest).split())
+
+
+def _ask_done(talk: _Talk) -> str:
+    """Ask until the answer is `yes` or `no`; return it."""
+    while True:
+        if answer := _ANSWERS.get(talk.ask("Is it done? yes or no: ").lower()):
+            return answer
+
+
+def _ask_path(talk: _Talk, *, image: MediumImage) -> str:
+    """Ask until the answer is the path of a medium that can be read, or `no`; return it."""
+    while True:
+        said = talk.ask("Path of the medium on this computer, or of a copy of it; or no: ", longest=_LONGEST_PATH)
+        if _ANSWERS.get(said.lower()) == "no":
+            return "no"
+        if not said.startswith("/"):
+            talk.say("Give the whole path, as /dev/sdb or /media/copy.img.\n")
+            continue
+        try:
+            image.check(Path(said))
+        except ControlFault as fault:
+            talk.say(f"{fault}\n")
+        else:
+            return said

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.clean import show_text
+from harness.control.making import make_place
 from harness.control.operator import check_terminal
 from harness.doctor import adapters, can_interfaces, emulation, host, software
 from harness.doctor.finding import Finding, State
@@ -146,7 +147,7 @@ def _emulation(rig: Rig | None, unneeded: str) -> Iterator[_Step]:
 def _rig(rig: Rig) -> Iterator[_Step]:
     """What one rig needs beside the harness: its control, its files, and the adapter of each of its links."""
     file = rig.file
-    yield from _power(file.control)
+    yield from _power(rig)
     yield _Step("files of the rig", lambda: host.files(_files(rig)), "" if _files(rig) else "it names none")
     yield _Step("rig in use", lambda: _in_use(rig), "each process has a device of its own" if rig.cloneable else "")
     kinds = {type(spec) for spec in file.links.values()}
@@ -172,15 +173,18 @@ def _rig(rig: Rig) -> Iterator[_Step]:
         yield _Step(f"bench address {bench}", lambda: host.bench_address(bench))
 
 
-def _power(control: spec_of.ControlSpec) -> Iterator[_Step]:
-    match control:
+def _power(rig: Rig) -> Iterator[_Step]:
+    match control := rig.file.control:
         case spec_of.CommandControl():
-            commands = [each[0] for each in (control.power_on, control.power_off, control.reset) if each]
+            storage = control.storage.command if control.storage is not None else ()
+            commands = [each[0] for each in (control.power_on, control.power_off, control.reset, storage) if each]
             yield _Step("power", lambda: host.programs("power", commands))
         case spec_of.ScpiControlSpec():
             yield _Step("power", lambda: _untried("power", control.resource))
         case spec_of.OperatorControlSpec():
             yield _Step("power", _person)
+        case spec_of.LabgridControlSpec():
+            yield _Step("power", lambda: _place(rig, control))
 
 
 def _person() -> Finding:
@@ -190,6 +194,18 @@ def _person() -> Finding:
     except UsageError as error:
         return Finding("power", State.MISSING, error.message, error.hint or "")
     return Finding("power", State.GOOD, "there is a terminal to ask a person on")
+
+
+def _place(rig: Rig, control: spec_of.LabgridControlSpec) -> Finding:
+    """Ask labgrid's coordinator for the place; nothing is acquired."""
+    try:
+        place = make_place(control, rig=rig)
+        place.check_free()
+        version = place.version()
+    except (UsageError, BenchFault) as error:
+        return Finding("power", State.MISSING, error.message, error.hint or "")
+    seen = f"labgrid {version}: place {place.name} at {place.coordinator} is free; its port was not asked"
+    return Finding("power", State.GOOD, seen)
 
 
 def _files(rig: Rig) -> list[tuple[str, Path]]:

@@ -10,14 +10,19 @@ from harness.rig.claim_base import BytesPattern, Pattern, Strict
 
 __all__ = [
     "CommandControl",
+    "CommandStorage",
     "ControlSpec",
+    "LabgridControlSpec",
+    "LabgridStorage",
     "Limits",
     "NoControl",
     "OperatorControlSpec",
+    "OperatorStorage",
     "ProcessControlSpec",
     "QemuControlSpec",
     "ResetLine",
     "ScpiControlSpec",
+    "StorageLimits",
 ]
 
 
@@ -43,6 +48,25 @@ class ProcessControlSpec(Strict):
     address6: str = "2001:db8::10"
 
 
+class StorageLimits(Strict):
+    """How much of the device's media is read at most, and for how long."""
+
+    most_bytes: int = Field(default=32 * 2**30, gt=0, description="Bytes that the image may have")
+    within: float = Field(default=3600.0, gt=0, description="Seconds that reading may take")
+
+
+class CommandStorage(StorageLimits):
+    """The media read out by a command of the bench."""
+
+    command: tuple[str, ...] = Field(min_length=1, description="Leaves the image of the media at `{image}`")
+
+    @model_validator(mode="after")
+    def _names_image(self) -> CommandStorage:
+        if not any("{image}" in part for part in self.command):
+            raise ValueError("the command names no `{image}`, the file to leave the image at")
+        return self
+
+
 class CommandControl(Strict):
     """Power by commands of the bench."""
 
@@ -50,6 +74,7 @@ class CommandControl(Strict):
     power_on: tuple[str, ...]
     power_off: tuple[str, ...]
     reset: tuple[str, ...] = ()
+    storage: CommandStorage | None = None
     timeout: float = 30.0
 
 
@@ -101,14 +126,50 @@ class ScpiControlSpec(Strict):
     baudrate: int = Field(default=9600, description="Bits a second, of a serial resource")
 
 
+class OperatorStorage(StorageLimits):
+    """The media taken out by a person, who says where the bench can read them."""
+
+    take_out: str = Field(min_length=1, description="What the person is told to do")
+    put_back: str = Field(default="Put the medium back into the device.", min_length=1)
+
+
 class OperatorControlSpec(Strict):
-    """Power by a person at the bench, who is asked on the terminal. Without `reset` there is none."""
+    """Power by a person at the bench, who is asked on the terminal. Without `reset` or `storage` there is none."""
 
     type: Literal["operator"] = "operator"
     power_on: str = Field(default="Switch the device on.", min_length=1, description="What the person is told to do")
     power_off: str = Field(default="Switch the device off.", min_length=1)
     reset: str = ""
+    storage: OperatorStorage | None = None
     timeout: float = Field(default=300.0, gt=0, description="Seconds for one question")
+
+
+class LabgridStorage(StorageLimits):
+    """The medium switched to this computer by a multiplexer of the place."""
+
+    mux: Literal["sd-mux", "usb-mux"] = Field(description="Command of `labgrid-client` that switches it")
+    name: str | None = Field(default=None, description="Name of its resource, where the place has several")
+    path: str = Field(pattern="^/", description="Block device that the medium is on this computer: /dev/disk/by-id/…")
+    switch_within: float = Field(default=30.0, gt=0, description="Seconds until the medium has come, or gone")
+
+
+class LabgridControlSpec(Strict):
+    """Power by a place of a labgrid coordinator, acquired for the run."""
+
+    type: Literal["labgrid"] = "labgrid"
+    place: str = Field(pattern=r"^[^\s+'-][^\s']*$", description="Whole name of the place, no alias")
+    coordinator: str = Field(default="127.0.0.1:20408", pattern=r"^[^\s-]\S*$", description="HOST:PORT")
+    client: str = Field(
+        default="labgrid-client",
+        min_length=1,
+        description="Program of labgrid's own environment: a path relative to the rig file, or a name on PATH",
+    )
+    name: str | None = Field(default=None, description="Name of the power port, where the place has several")
+    off_seconds: float = Field(default=2.0, ge=0, description="Seconds without power in a reset")
+    reads_back: bool = Field(default=True, description="Whether the port can be asked if it is on")
+    settle: float = Field(default=5.0, ge=0, description="Seconds from switching until the port says so")
+    timeout: float = Field(default=30.0, gt=0, description="Seconds for one call of the client")
+    storage: LabgridStorage | None = None
 
 
 class NoControl(Strict):
@@ -127,6 +188,12 @@ class ResetLine(Strict):
 
 
 ControlSpec = Annotated[
-    QemuControlSpec | ProcessControlSpec | CommandControl | ScpiControlSpec | OperatorControlSpec | NoControl,
+    QemuControlSpec
+    | ProcessControlSpec
+    | CommandControl
+    | ScpiControlSpec
+    | OperatorControlSpec
+    | LabgridControlSpec
+    | NoControl,
     Field(discriminator="type"),
 ]

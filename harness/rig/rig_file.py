@@ -13,6 +13,7 @@ from harness.rig.claim_base import Strict
 from harness.rig.control_specs import (
     CommandControl,
     ControlSpec,
+    LabgridControlSpec,
     NoControl,
     OperatorControlSpec,
     ProcessControlSpec,
@@ -31,6 +32,7 @@ __all__ = [
     "Grade",
     "HttpLinkSpec",
     "Item",
+    "LabgridControlSpec",
     "LinkSpec",
     "ModbusRtuLinkSpec",
     "ModbusTcpLinkSpec",

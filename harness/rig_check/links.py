@@ -48,15 +48,20 @@ def look_at(bench: Bench) -> list[LinkFinding]:
 
 
 def _look_power(bench: Bench) -> list[LinkFinding]:
-    """Ask a power supply, the one control that can say something of the power."""
-    spec = bench.rig.file.control
-    if not isinstance(spec, spec_of.ScpiControlSpec):
-        return []
+    """Ask a power supply or a power port, the controls that can say something of the power."""
+    match bench.rig.file.control:
+        case spec_of.ScpiControlSpec() as supply:
+            where, how = supply.resource, "the output is {}, as measured"
+        case spec_of.LabgridControlSpec() as place:
+            where = f"{place.place} at {place.coordinator}"
+            how = "the port is {}, as it says" if place.reads_back else "acquired; the port cannot say whether it is on"
+        case _:
+            return []
     try:
         on = bench.control.alive()
     except BenchFault as error:
-        return [LinkFinding("(power)", spec.resource, False, error.message, error.hint or "")]
-    return [LinkFinding("(power)", spec.resource, True, f"the output is {'on' if on else 'off'}, as measured")]
+        return [LinkFinding("(power)", where, False, error.message, error.hint or "")]
+    return [LinkFinding("(power)", where, True, how.format("on" if on else "off"))]
 
 
 def _surface_on(rig: Rig, link: str, kind: str) -> str | None:

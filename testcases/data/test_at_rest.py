@@ -35,7 +35,7 @@ def stored(device: DeviceFile) -> list[Instance]:
     ],
     about=About(property="confidentiality", phase="end of life", method="penetration", threat="a stolen device"),
     effects=[Effect.DATA, Effect.ACCOUNTS],
-    needs=["power", "cut", "storage"],
+    needs=["power", "storage"],
     slow=True,
     severity="blocker",
 )
@@ -73,12 +73,11 @@ def test_at_rest(case: Case, claim_id: str) -> None:
 def read_out(case: Case, surface: str) -> Iterator[mmap]:
     """Take the power away, hand over everything that is on the media, and have the device up again after the block."""
     case.judge_watches()
-    case.bench.reconnect()
-    case.bench.control.power_off()
+    case.bench.power_off()
     image = case.bench.control.storage()
     if not image.stat().st_size:
         raise Undecided("the media are empty")
     with image.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         yield data
-    case.bench.power_cycle()
+    case.bench.power_on()
     await_start(case, surface)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.control.base import Capability
 from harness.control.command import CommandControl, Commands
+from harness.control.medium import MediumImage
 from harness.control.none import NoControl
 from harness.errors import ControlFault, UsageError
+from harness.rig.control_specs import StorageLimits
 
 
 def relay(folder: Path) -> Commands:
@@ -65,6 +70,62 @@ def test_mistakes_are_named_at_once() -> None:
         CommandControl(Commands(reset=("no-such-relay",)))
     with pytest.raises(UsageError, match="belong together"):
         CommandControl(Commands(power_on=("true",)))
+
+
+Reader = Callable[..., tuple[CommandControl, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    """Makes a control whose device has no power, with a shell command for the storage; and what was noted."""
+
+    def make(
+        script: str, *, most_bytes: int = 4 * 2**20, seconds: float = 30
+    ) -> tuple[CommandControl, list[dict[str, Any]]]:
+        notes: list[dict[str, Any]] = []
+        limits = StorageLimits(most_bytes=most_bytes)
+        image = MediumImage(tmp_path / "storage", limits=limits, note=lambda _, data: notes.append(data))
+        argv = ("sh", "-c", script, "sh", "{image}")
+        power = {"power_on": ("true",), "power_off": ("true",)}
+        control = CommandControl(Commands(**power, storage=argv, storage_s=seconds), image=image)
+        assert control.capabilities == {Capability.POWER, Capability.STORAGE}
+        with pytest.raises(ControlFault, match="without power"):
+            control.storage()
+        control.power_off()
+        return control, notes
+
+    return make
+
+
+def test_a_command_leaves_the_image_of_the_media(reader: Reader, tmp_path: Path) -> None:
+    control, notes = reader('printf "of the card" > "$1"')
+    for _ in range(2):  # the one before is gone
+        image = control.storage()
+        assert image.read_bytes() == b"of the card"
+        assert image.parent.stat().st_mode & 0o777 == 0o700
+    assert notes[1] == {"medium": "command", "bytes": 11, "sha256": hashlib.sha256(b"of the card").hexdigest()}
+    control.close()
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("true", "left no image"),
+        ('mkdir "$1"', "left no image"),
+        ('ln -s /etc/passwd "$1"', "left no image"),
+        ('touch "$1"', "left 0 bytes"),
+        ('printf x > "$1"; echo no card; exit 3', "ended with 3: no card"),
+        ('head -c 5M /dev/zero > "$1"', "ended with"),
+        ('truncate -s 5M "$1"', "ended with"),
+        ("sleep 60", "did not end within 1 s"),
+    ],
+)
+def test_a_command_that_leaves_no_image_is_a_fault(reader: Reader, script: str, says: str) -> None:
+    control, notes = reader(script, seconds=1)
+    with pytest.raises(ControlFault, match=says):
+        control.storage()
+    assert notes == []
 
 
 def test_no_control_refuses_everything() -> None:

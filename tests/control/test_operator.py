@@ -20,17 +20,22 @@ import pytest
 
 ASKER = """
 import json, sys
+from pathlib import Path
+from harness.control.medium import MediumImage
 from harness.control.operator import OperatorControl
 from harness.errors import ProofrigError
 from harness.rig.control_specs import OperatorControlSpec
 notes, said = [], []
 try:
     spec = OperatorControlSpec(**json.loads(sys.argv[1]))
-    control = OperatorControl(spec, unit="VP-1 VP1-000417", note=lambda event, data: notes.append([event, data]))
+    note = lambda event, data: notes.append([event, data])
+    folder = Path(sys.argv[2]).with_name("storage")
+    image = MediumImage(folder, limits=spec.storage, note=note) if spec.storage else None
+    control = OperatorControl(spec, unit="VP-1 VP1-000417", note=note, image=image)
     for operation in sys.argv[3:]:
         try:
-            getattr(control, operation)()
-            said.append("done")
+            done = getattr(control, operation)()
+            said.append("done" if done is None else done.read_text())
         except ProofrigError as error:
             said.append(str(error))
     said.append(["alive", control.alive()])
@@ -198,3 +203,70 @@ def test_the_terminal_is_left_as_it_was(person: Callable[..., Person]) -> None:
     at.types(b"y\n")
     at.ends()
     assert termios.tcgetattr(at.terminal) == before
+
+
+# Storage
+
+TAKE_OUT = {"take_out": "Take the card out of slot X4.", "most_bytes": 1000}
+
+
+def confirms(at: Person, instruction: str, who: bytes = b"JD") -> None:
+    at.sees(instruction)
+    at.sees("initials: ")
+    at.types(who + b"\n")
+    at.sees("no: ")
+    at.types(b"yes\n")
+
+
+def test_a_person_takes_the_medium_out_says_where_it_is_and_puts_it_back(
+    person: Callable[..., Person], tmp_path: Path
+) -> None:
+    medium = tmp_path / "a copy.img"
+    medium.write_text("what was on it")
+    (tmp_path / "large.img").write_bytes(bytes(1001))
+    at = person("storage", "power_off", "storage", "close", storage=TAKE_OUT)
+    confirms(at, "Switch the device off")
+    at.sees(r"medium out, VP-1 VP1-000417\r\n +Take the card out of slot X4\.")
+    at.sees("initials: ")
+    at.types(b"KL\n")
+    for said, shown in (
+        (b"yes", "Give the whole path"),
+        (b"/nowhere", "No such file"),
+        (b"/dev/zero", "neither a block device nor a file"),
+        (str(tmp_path).encode(), "neither a block device nor a file"),
+        (str(tmp_path / "large.img").encode(), "it has 1001 bytes, and the image may have 1000"),
+    ):
+        at.sees("or no: ")
+        at.types(said + b"\n")
+        at.sees(shown)
+    at.sees("or no: ")
+    at.types(f"{medium}\n".encode())
+    confirms(at, "Put the medium back into the device", b"MN")
+    notes, said = at.ends()
+    assert "without power" in said[0]
+    assert said[1:4] == ["done", "what was on it", "done"]
+    assert said[5] == ["power", "storage"]
+    told = [(event, data.get("who"), data.get("answer")) for event, data in notes]
+    assert told == [
+        ("power off", "JD", "yes"),
+        ("medium out", "KL", str(medium)),
+        ("storage", None, None),
+        ("medium back", "MN", "yes"),
+    ]
+    assert notes[2][1]["bytes"] == 14
+    assert not (tmp_path / "storage").exists()
+
+
+def test_a_person_who_cannot_take_the_medium_out_says_so(person: Callable[..., Person]) -> None:
+    at = person("power_off", "storage", "storage", storage=TAKE_OUT, timeout=60)
+    confirms(at, "Switch the device off")
+    for answer in (b"no", b"\x04"):
+        at.sees("Take the card out")
+        at.sees("initials: ")
+        at.types(b"JD\n")
+        at.sees("or no: ")
+        at.types(answer if answer == b"\x04" else answer + b"\n")
+    notes, said = at.ends()
+    assert "JD says that it could not be done" in said[1]
+    assert "closed before an answer" in said[2]
+    assert [event for event, _ in notes] == ["power off", "medium out", "medium out"]

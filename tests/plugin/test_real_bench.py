@@ -1,6 +1,6 @@
 """Runs on a rig that is wired like a bench: its power comes from a supply, or from a person.
 
-The device is the sham pump, running all the time: what is tested is the bench.
+The device is the sham pump, which loses its power only where it says so: what is tested is the bench.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from adapter import Adapter
 from runs import ROOT, Outcome, command, run
 
 from harness.control.process import ProcessControl
 from harness.verdict import EXIT_INCONCLUSIVE, EXIT_USAGE
 
 sys.path.insert(0, str(ROOT / "tests/control"))
-from scpi_supply import SupplyServer, told  # noqa: E402 - found by the line above
+from labgrid_lab import CLIENT, Lab  # noqa: E402 - found by the line above
+from scpi_supply import SupplyServer, told  # noqa: E402
 
 BODY = """
 @case_of("T-1", needs=["power"])
@@ -36,6 +38,17 @@ def test_2(case):
     case.attack("modbus-rtu", "a read")
     case.check("the version", held=True, expected="1", observed="1", claim="VERSION")
 """
+MEDIUM = """
+@case_of("T-3", needs=["power", "storage"])
+def test_3(case):
+    case.judge_watches()
+    case.bench.power_off()
+    held = case.bench.control.storage().read_bytes() == b"what the card holds"
+    case.bench.power_on()
+    case.bench.start_watches()
+    case.attack("modbus-rtu", "the medium is read")
+    case.check("the medium", held=held, expected="what the card holds", observed="another one", claim="VERSION")
+"""
 RIG = """\
 rig: real-bench
 device: pump.yaml
@@ -43,28 +56,36 @@ item: {{serial: VP1-000417, grade: engineering}}
 control: {control}
 {more}
 links:
-  modbus-rtu: {{type: modbus-rtu, port: 'unix:{run_dir}/rtu.sock'}}
+  modbus-rtu: {{type: modbus-rtu, port: 'unix:{port}'}}
 """
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Writes rig files for a sham pump that has power all the time."""
+def device(tmp_path: Path) -> Iterator[ProcessControl]:
+    """A sham pump that has power."""
     sham = [sys.executable, str(ROOT / "tests/sham/device.py"), "--run-dir", "{run_dir}"]
     device = ProcessControl([*sham, "--data", "{data_dir}/medium", "--address", "{address}"], log=tmp_path / "sham.log")
     device.power_on()
+    yield device
+    device.close()
+    device.holder.close()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, device: ProcessControl) -> Iterator[Callable[..., Path]]:
+    """Writes rig files for the sham pump behind a serial adapter."""
+    adapter = Adapter(tmp_path / "adapter.sock", device=device.run_dir / "rtu.sock")
     text = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
     text = re.sub(r"(?m)^identity: .*", "identity: modbus-rtu", text)
     (tmp_path / "pump.yaml").write_text(text.replace("surface: modbus-tcp, field", "surface: modbus-rtu, field"))
 
     def write(control: str, *, more: str = "") -> Path:
         path = tmp_path / "rig.yaml"
-        path.write_text(RIG.format(control=control, more=more, run_dir=device.run_dir))
+        path.write_text(RIG.format(control=control, more=more, port=tmp_path / "adapter.sock"))
         return path
 
     yield write
-    device.close()
-    device.holder.close()
+    adapter.close()
 
 
 @pytest.fixture
@@ -72,6 +93,13 @@ def supply() -> Iterator[SupplyServer]:
     server = SupplyServer()
     yield server
     server.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
 
 
 def scpi(server: SupplyServer) -> str:
@@ -156,3 +184,67 @@ def test_a_person_cycles_the_power_of_a_run(tmp_path: Path, rig: Callable[..., P
     ]
     assert [each.data["action"] for each in outcome.journal.of("power")] == ["off", "on"]
     assert outcome.verdicts["test_1"] == "PASS", shown
+
+
+def labgrid(lab: Lab, **more: str) -> str:
+    options = "".join(f", {key}: {value}" for key, value in more.items())
+    return f"{{type: labgrid, place: pump, coordinator: '{lab.coordinator}', client: {CLIENT}{options}}}"
+
+
+def test_a_place_is_acquired_for_a_run_and_switches_the_power_of_the_device(
+    tmp_path: Path, rig: Callable[..., Path], device: ProcessControl, lab: Lab
+) -> None:
+    device.power_off()
+    lab.unit.on[3] = False
+    lab.unit.switched = lambda port, on: device.power_on() if on else device.power_off()
+    lab.medium.write_text("what the card holds")
+    path = rig(labgrid(lab, storage=f"{{mux: sd-mux, path: {lab.card}}}"))
+    outcome = run(tmp_path, BODY + MEDIUM, rig=path, environment=lab.environment)
+    assert outcome.verdicts == {"test_1": "PASS", "test_2": "PASS", "test_3": "PASS"}, outcome.output
+    assert lab.unit.told == [(3, True), *[(3, False), (3, True)] * 2]
+    assert lab.owner() == "None"
+    cycle = ["power off", "power on"]
+    read = ["medium to the device", "medium to the bench", "storage", "medium to the device"]
+    wanted = ["acquired", "power on", *cycle, "power off", *read, "power on", "released"]
+    assert [event for source, event in events(outcome) if source == "labgrid"] == wanted
+    assert not (outcome.run_dir / "storage").exists()
+    table = command_output("rig", "check", str(path), lab=lab)
+    assert "the port is on, as it says" in table
+    assert f"place pump at {lab.coordinator} is free" in command_output("doctor", str(path), lab=lab)
+
+
+def test_a_place_that_somebody_else_has_stops_a_run_before_it_starts(
+    tmp_path: Path, rig: Callable[..., Path], lab: Lab
+) -> None:
+    lab.client("pump", "acquire", user="kim")
+    path = rig(labgrid(lab))
+    outcome = run(tmp_path, BODY, rig=path, environment=lab.environment)
+    assert outcome.code == EXIT_USAGE
+    assert "/kim" in outcome.output
+    assert "Traceback" not in outcome.output
+    assert not outcome.run_dir.exists(), "something was started"
+    assert lab.unit.told == []
+    assert "/kim" in command_output("doctor", str(path), lab=lab)
+    path = rig(labgrid(lab).replace(str(CLIENT), "/nowhere/labgrid-client"))
+    assert "/nowhere/labgrid-client is not there" in command_output("doctor", str(path), lab=lab)
+
+
+def test_a_coordinator_that_is_gone_leaves_everything_undecided(
+    tmp_path: Path, rig: Callable[..., Path], lab: Lab
+) -> None:
+    path = rig(labgrid(lab).replace(lab.coordinator, "127.0.0.1:9"))
+    outcome = run(tmp_path, BODY, rig=path, environment=lab.environment)
+    assert outcome.code == EXIT_INCONCLUSIVE
+    assert set(outcome.verdicts.values()) == {"INCONCLUSIVE"}, outcome.output
+    assert "127.0.0.1:9" in outcome.reason("test_1")
+
+
+def command_output(*command: str, lab: Lab) -> str:
+    """What the command prints, in a wide terminal's worth of columns."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *command],
+        cwd=ROOT, env={**lab.environment, "COLUMNS": "400"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout
+    return done.stdout

@@ -81,6 +81,20 @@ def test_anchors_and_hexadecimal_numbers_are_read(bench: Path) -> None:
         ),
         ("port: 1502", "port: '${env:NO_SUCH_VARIABLE_HERE}'", 6, "NO_SUCH_VARIABLE_HERE is not set"),
         *(
+            ("targets:", f"control: {{{control}}}\ntargets:", 4, words)
+            for control, words in (
+                ("type: labgrid, place: +, coordinator: 'lab:20408'", "control.place"),
+                ("type: labgrid, place: pump, coordinator: --config=x", "control.coordinator"),
+                ("type: labgrid, place: pump, storage: {mux: sd-mux, path: card}", "control.storage.path"),
+                ("type: labgrid, place: pump, storage: {mux: relay, path: /dev/sdb}", "control.storage.mux"),
+                ("type: operator, storage: {put_back: Again.}", "'take_out' is missing"),
+                (
+                    "type: command, power_on: [a], power_off: [b], storage: {command: [dd, of=/tmp/x]}",
+                    "the command names no `{image}`",
+                ),
+            )
+        ),
+        *(
             ("targets:", f"control: {{type: scpi, {supply}}}\ntargets:", 4, words)
             for supply, words in (
                 ("resource: 'TCPIP::', identity: x, on_volts: {least: 1, most: 2}", "no VISA resource"),
