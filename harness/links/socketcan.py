@@ -38,6 +38,8 @@ _CLASSIC = struct.Struct("=IB3x8s")
 _FLEXIBLE = struct.Struct("=IB3x64s")
 """`struct can_frame` and `struct canfd_frame`: identifier with flags, length, data."""
 
+_CAN_RAW_ERR_FILTER = 2
+"""linux/can/raw.h; Python has no name for it."""
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS, _SO_MEMINFO = 33, 35, 55
 _MEMINFO = struct.Struct("=9I")
 _MEMINFO_DROPS = 8
@@ -85,7 +87,7 @@ def open_interface(channel: str, *, name: str, options: Mapping[str, object]) ->
             (socket.CAN_RAW_FD_FRAMES, int(switches["fd"])),
             (socket.CAN_RAW_RECV_OWN_MSGS, int(switches["receive_own_messages"])),
             (socket.CAN_RAW_LOOPBACK, int(switches["local_loopback"])),
-            (socket.CAN_RAW_ERR_FILTER, 0 if switches["ignore_rx_error_frames"] else EXTENDED_MASK),
+            (_CAN_RAW_ERR_FILTER, 0 if switches["ignore_rx_error_frames"] else EXTENDED_MASK),
         ):
             sock.setsockopt(socket.SOL_CAN_RAW, option, value)
         if filters is not None:
@@ -139,12 +141,8 @@ class SocketcanTransport:
     @property
     def dropped(self) -> int:
         """Frames lost on the bench's side: found the socket's buffer full, plus one for each overflow of the adapter."""
-        with self._reading:
-            if not self._closed.is_set():
-                self._drops = _MEMINFO.unpack(
-                    self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-                )[_MEMINFO_DROPS]
-            return self._drops + self._overflows
+        self._count_drops()
+        return self._drops + self._overflows
 
     def read(self, timeout: float) -> Sequence[CanFrame]:
         """Return the frames that are there or arrive within `timeout` seconds.
@@ -195,7 +193,14 @@ class SocketcanTransport:
         """Close the socket once the read under way has ended; idempotent."""
         self._closed.set()
         with self._reading:
+            self._count_drops()
             self._socket.close()
+
+    def _count_drops(self) -> None:
+        # Without the lock of `read`, which its thread hardly ever lets go; once closed, the last count stands.
+        with contextlib.suppress(OSError):
+            asked = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+            self._drops = _MEMINFO.unpack(asked)[_MEMINFO_DROPS]
 
     def _take(self) -> list[CanFrame]:
         frames: list[CanFrame] = []

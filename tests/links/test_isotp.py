@@ -68,7 +68,7 @@ def bench(bus, recording) -> Iterator[tuple[CanLink, IsoTpLink, Ecu]]:
 def test_messages_of_any_length_come_back(bench, size, recording):
     _, link, _ = bench
     payload = bytes(number % 251 for number in range(size))
-    assert link.request(payload, timeout=15) == payload
+    assert link.request(payload, timeout=60) == payload
     assert not link.framing_errors
     assert [f.data for f in recording.frames() if f.data == payload and f.channel == 0x7E0], "the message is recorded"
 

