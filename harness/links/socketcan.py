@@ -97,7 +97,8 @@ def open_interface(channel: str, *, name: str, options: Mapping[str, object]) ->
     except OSError as error:
         sock.close()
         raise BenchFault(
-            f"{name}: cannot open {channel}: {error.strerror}", hint="is the adapter plugged in and its driver there?"
+            f"{name}: cannot open {channel}: {error.strerror or error}",
+            hint="is the adapter plugged in and its driver there?",
         ) from error
     except BenchFault:
         sock.close()
@@ -113,6 +114,8 @@ class _Trouble:
     hint: str
     until: Deadline
     over: Callable[[], bool]
+    of_bus: bool = False
+    """Whether a frame from the bus says that it is over."""
 
 
 class SocketcanTransport:
@@ -140,7 +143,7 @@ class SocketcanTransport:
 
     @property
     def dropped(self) -> int:
-        """Frames lost on the bench's side: found the socket's buffer full, plus one for each overflow of the adapter."""
+        """Frames lost at the bench: that found the socket's buffer full, plus one for each overflow of the adapter."""
         self._count_drops()
         return self._drops + self._overflows
 
@@ -180,7 +183,9 @@ class SocketcanTransport:
                 return
             except OSError as error:
                 if error.errno in (errno.ENODEV, errno.ENXIO):
-                    raise LinkLost(f"{self._what}: {self._channel} is gone", hint="is the adapter plugged in?") from error
+                    raise LinkLost(
+                        f"{self._what}: {self._channel} is gone", hint="is the adapter plugged in?"
+                    ) from error
                 if error.errno not in (errno.ENOBUFS, errno.EAGAIN) or deadline.passed:
                     says = f"; the bus says: {self._last_error}" if self._last_error else ""
                     raise LinkStalled(
@@ -216,7 +221,7 @@ class SocketcanTransport:
             if frame.error:
                 self._note_error(frame)
             else:
-                self._trouble = None
+                self._note_life()
             frames.append(frame)
         return frames
 
@@ -237,14 +242,18 @@ class SocketcanTransport:
         self._last_error = error_text(frame)
         self._overflows += receiver_overflowed(frame)
         if frame.can_id & ErrorClass.RESTARTED:
-            self._trouble = None
-        elif frame.can_id & ErrorClass.BUS_OFF:
+            self._note_life()
+        elif frame.can_id & ErrorClass.BUS_OFF and self._trouble is None:
             hint = (
                 "look at wiring, termination and bit rate; "
                 f"ip link set {self._channel} type can restart-ms 100 brings the controller back by itself"
             )
             reason = f"the controller of {self._channel} is off the bus"
-            self._trouble = _Trouble(reason, hint, Deadline(TRANSIENT_SECONDS), over=lambda: False)
+            self._trouble = _Trouble(reason, hint, Deadline(TRANSIENT_SECONDS), over=lambda: False, of_bus=True)
+
+    def _note_life(self) -> None:
+        if self._trouble is not None and self._trouble.of_bus:
+            self._trouble = None
 
     def _look_at_trouble(self) -> None:
         if self._trouble is None or not self._trouble.until.passed:

@@ -25,6 +25,7 @@ from harness.links.uds import (
     service_name,
 )
 
+
 class Ecu:
     """A device: can-isotp with its own threads, and a function from request to replies."""
 

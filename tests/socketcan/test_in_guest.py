@@ -8,14 +8,29 @@ from pathlib import Path
 
 from guest import Guest
 
-TESTS = ("tests/links/test_can.py", "tests/links/test_isotp.py", "tests/links/test_socketcan.py")
+TESTS = (
+    "tests/links/test_can.py",
+    "tests/links/test_isotp.py",
+    "tests/links/test_socketcan.py",
+    "tests/links/test_socketcan_rig.py",
+)
 WITHIN = 400.0
 """Seconds for boot and tests; emulated processors are some twenty times slower."""
 
 
 def test_the_tests_of_can_links_pass_on_socketcan(guest: Guest, tmp_path: Path) -> None:
     # All but one, which needs no bus and takes long here.
-    options = ["-q", "-k", "not only_an_answer", "-p", "no:cacheprovider", "--junitxml", "/mnt/results.xml", "--can", "socketcan:vcan0"]
+    options = [
+        "-q",
+        "-k",
+        "not only_an_answer",
+        "-p",
+        "no:cacheprovider",
+        "--junitxml",
+        "/mnt/results.xml",
+        "--can",
+        "socketcan:vcan0",
+    ]
     done = guest.run(sys.executable, "-m", "pytest", *TESTS, *options, work=tmp_path, timeout=WITHIN)
     assert done.code == 0, f"{done.console[-2000:]}\n{done.output[-20000:]}"
     (suite,) = ET.parse(tmp_path / "results.xml").getroot()
