@@ -209,14 +209,14 @@ class SocketcanTransport:
 
     def _take(self) -> list[CanFrame]:
         frames: list[CanFrame] = []
-        while len(frames) < _BATCH:
+        for _ in range(_BATCH):
             try:
                 data, ancillary, _, _ = self._socket.recvmsg(_FLEXIBLE.size, _ANCILLARY, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError as error:
                 self._failed(error)
-                break
+                continue  # it is told before the frames that still wait
             frame = _decode(data, ancillary)
             if frame.error:
                 self._note_error(frame)
