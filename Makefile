@@ -11,7 +11,7 @@ RIG      ?= rigs/pump-qemu.yaml
 NIGHTS   ?= reports/nightly
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup packages firmware labgrid demo nightly test qualify lint docs schema bench clean
+.PHONY: setup packages firmware labgrid demo nightly test socketcan qualify lint docs schema bench clean
 
 setup: packages $(VENV)/.done .node/.done
 
@@ -69,6 +69,10 @@ test: setup firmware labgrid lint
 	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 2
 	$(BIN)/python -m pytest tests/qualification/test_liars.py -n 2
 	$(BIN)/python -m pytest tests/qualification --ignore=tests/qualification/test_liars.py
+
+# The tests of CAN links on a real kernel's SocketCAN, in a guest; part of `make test`.
+socketcan: setup
+	$(BIN)/python -m pytest tests/socketcan
 
 qualify: setup firmware
 	$(BIN)/python -m pytest tests/qualification --every-testcase $(QUALIFICATION)

@@ -6,9 +6,15 @@ import sys
 from collections.abc import Callable, Iterable
 
 from benchmarks.overhead import overhead
+from benchmarks.receive import can, serial
 from benchmarks.reset import reset
 
-BENCHMARKS: dict[str, Callable[[], Iterable[tuple[str, float]]]] = {"harness": overhead, "reset": reset}
+BENCHMARKS: dict[str, Callable[[], Iterable[tuple[str, float]]]] = {
+    "harness": overhead,
+    "reset": reset,
+    "serial": serial,
+    "can": can,
+}
 
 
 def main(names: list[str]) -> int:

@@ -12,6 +12,7 @@ from harness.bench import Bench
 from harness.control.base import EventKind
 from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.device.surface import Clock
+from harness.errors import BenchFault
 from harness.rig.claims import AvailabilityClaim
 from harness.testcase import Meta
 from harness.verdict import SilenceAfterAttack, Undecided
@@ -79,6 +80,7 @@ class Proof:
         self._before: dict[str, Clock] = {}
         self._exemptions: list[_Exemption] = []
         self._events_before = len(case.bench.control.events)
+        self._dropped_before = case.bench.wiring.dropped()
         self._watches_asked = False
 
     def see_before(self, surface: str) -> None:
@@ -109,10 +111,13 @@ class Proof:
 
         Raises:
             Undecided: something is missing; what is broken becomes a check.
+            BenchFault: the bench lost what the device sent.
         """
         self._prove_alive()
         self._compare_baseline()
         self._ask_watches()
+        if dropped := self._dropped():
+            raise BenchFault(f"the bench lost frames: {dropped}", hint="what else keeps the bench's processor busy?")
 
     def incidents(self) -> None:
         """Ask only for what went wrong, after a testcase that did not end well."""
@@ -256,8 +261,15 @@ class Proof:
             if stall > incident.limit / 3:
                 held, stalled = None, True
                 observed = f"{observed}; the bench itself stalled {stall * 1000:.0f} ms"
+            elif dropped := self._dropped():
+                held, stalled, observed = None, True, f"{observed}; the bench lost frames: {dropped}"
         title = f"{watch}: {incident.kind.value}"
         self._case.check(title, held=held, expected="within limits", observed=observed, claim=claim, stalled=stalled)
+
+    def _dropped(self) -> str:
+        """What the buses lost on the bench's side during the testcase; empty for nothing."""
+        lost = self._case.bench.wiring.dropped() - self._dropped_before
+        return ", ".join(f"{count} on {link}" for link, count in sorted(lost.items()))
 
     def _exempt(self, incident: Incident) -> bool:
         for exemption in self._exemptions:

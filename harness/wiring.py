@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class RigWiring:
         self._taps: dict[str, CaptureFile] = {}
         self._streams: dict[str, StreamLink] = {}
         self._buses: dict[str, CanLink] = {}
+        self._dropped: Counter[str] = Counter()
         self._modbus: dict[str, ModbusLink] = {}
         self._diagnostics: dict[tuple[str, int], tuple[IsoTpLink, UdsClient]] = {}
         self._shells: dict[int, SshLink] = {}
@@ -123,6 +125,10 @@ class RigWiring:
                 raise UsageError(f"link {link!r} is {spec.type}, not can")
             self._buses[link] = self._open_can(link, spec)
         return self._buses[link]
+
+    def dropped(self) -> Counter[str]:
+        """Return how many frames each bus lost on the bench's side up to now, where the adapter can tell."""
+        return self._dropped + Counter({link: bus.dropped or 0 for link, bus in self._buses.items()})
 
     def modbus(self, link: str) -> ModbusLink:
         """Return the Modbus link, opened on first use."""
@@ -256,6 +262,7 @@ class RigWiring:
             modbus.close()
         for shell in self._shells.values():
             shell.close()
+        self._dropped = self.dropped()
         for bus in self._buses.values():
             bus.close()
         for stream in self._streams.values() if serial else ():

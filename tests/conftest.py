@@ -9,3 +9,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`make test` runs the quick and the declared testcases for the weaknesses, `make qualify` every one."""
     parser.addoption("--every-testcase", action="store_true", help="qualification with every testcase")
     parser.addoption("--alone", action="store_true", help="qualification: each weakness in a trial of its own")
+    parser.addoption("--can", metavar="INTERFACE:CHANNEL", help="tests of CAN links on this bus: socketcan:vcan0")

@@ -4,9 +4,9 @@ Nothing here knows a device, and nothing of the project but `harness.errors` and
 link tells *silence* (the deadline passed: None or empty) from *loss* (`LinkLost`, raised to every waiter, now and
 later). What the device does (refuse, hang up, answer nonsense) is returned as a value.
 
-Each module opens one kind of link: `serial`, `can` (with `socketcand`), `isotp`, `uds`, `modbus`, `network` (with
-`tls` and `scan`), `ssh` (with `ssh_algorithms`). `stream` holds what all streams of bytes share, `dialer` where
-sockets come from.
+Each module opens one kind of link: `serial`, `can` (with `socketcan`, `python_can` and `socketcand`), `isotp`, `uds`,
+`modbus`, `network` (with `tls` and `scan`), `ssh` (with `ssh_algorithms`). `stream` holds what all streams of bytes
+share, `dialer` where sockets come from.
 """
 
 from harness.links.base import Deadline, LinkStalled, PeerClosed

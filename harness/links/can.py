@@ -1,4 +1,4 @@
-"""CAN: frames in and out through any python-can interface or a socketcand server.
+"""CAN: frames in and out through SocketCAN, any other python-can interface or a socketcand server.
 
 In a capture, the channel of a frame is `CanFrame.word`, the identifier as Linux SocketCAN writes it: the
 identifier itself for a standard data frame, plus 0x80000000 for extended, 0x40000000 for remote and
@@ -8,29 +8,25 @@ for; over eight bytes mean CAN FD.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import can
 
 from harness.capture import Direction, Tap
-from harness.errors import BenchFault, LinkLost, UsageError
-from harness.links.base import POLL_SECONDS, Deadline, LinkStalled, ReadingLink
+from harness.errors import BenchFault, UsageError
+from harness.links.base import POLL_SECONDS, Deadline, ReadingLink
 from harness.links.canframe import EXTENDED_MASK, STANDARD_MASK, CanFrame, CanTransport
 from harness.links.descriptors import socket_transport
 from harness.links.dialer import Dialer, HostDialer, connect, connect_unix
+from harness.links.python_can import PythonCanTransport
+from harness.links.socketcan import open_interface
 from harness.links.socketcand import SocketcandTransport
 
 __all__ = ["HISTORY_FRAMES", "CanFrame", "CanLink", "CanTransport", "open_can", "open_socketcand"]
 
 HISTORY_FRAMES = 100_000
 """Frames a link remembers: over ten seconds of a full bus at 1 Mbit/s; the capture keeps all."""
-
-TRANSIENT_SECONDS = 0.5
-"""How long an adapter may report errors without a break (bus-off, say) before it counts as gone."""
 
 
 class CanLink(ReadingLink[CanFrame]):
@@ -49,6 +45,11 @@ class CanLink(ReadingLink[CanFrame]):
     def received(self) -> int:
         """How many frames arrived since the link was opened."""
         return self._received
+
+    @property
+    def dropped(self) -> int | None:
+        """Frames that arrived at the bench since the link was opened and were lost there; None where nobody counts."""
+        return self._transport.dropped
 
     def send(self, frame: CanFrame, *, timeout: float = 1) -> None:
         """Record and send one frame.
@@ -136,83 +137,6 @@ class CanLink(ReadingLink[CanFrame]):
         self._transport.close()
 
 
-class PythonCanTransport:
-    """A bus opened by python-can, with a receive loop that outlives passing errors."""
-
-    def __init__(self, bus: can.BusABC, *, what: str) -> None:
-        self._bus = bus
-        self._what = what
-        self._closed = threading.Event()
-        self._reading = threading.Lock()
-        self._failing_since: float | None = None
-
-    def read(self, timeout: float) -> Sequence[CanFrame]:
-        """Return the next frame if one arrives within `timeout` seconds.
-
-        Raises:
-            LinkLost: the adapter is gone, or reports nothing but errors.
-        """
-        with self._reading:
-            if self._closed.is_set():
-                raise LinkLost(f"{self._what} was closed by the bench")
-            try:
-                message = self._bus.recv(min(timeout, 0.1))
-            except (can.CanError, OSError, ValueError) as error:
-                self._failed(error)
-                return ()
-            self._failing_since = None
-            return () if message is None else (_from_message(message),)
-
-    def write(self, frame: CanFrame, timeout: float) -> None:
-        """Send one frame.
-
-        Raises:
-            LinkStalled: the adapter did not take it.
-        """
-        message = can.Message(
-            arbitration_id=frame.can_id,
-            data=None if frame.remote else frame.data,
-            dlc=len(frame.data),
-            is_extended_id=frame.extended,
-            is_remote_frame=frame.remote,
-            is_error_frame=frame.error,
-            is_fd=frame.fd or len(frame.data) > 8,
-        )
-        try:
-            self._bus.send(message, timeout)
-        except (can.CanError, OSError) as error:
-            raise LinkStalled(
-                f"{self._what} did not take a frame: {error}", hint="is the bus terminated and powered?"
-            ) from error
-
-    def close(self) -> None:
-        """Shut the bus down once the read under way has ended."""
-        self._closed.set()
-        with self._reading, contextlib.suppress(can.CanError, OSError):
-            self._bus.shutdown()
-
-    def _failed(self, error: Exception) -> None:
-        now = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
-        if now - self._failing_since >= TRANSIENT_SECONDS:
-            raise LinkLost(f"{self._what}: {error}", hint="is the adapter plugged in and the bus up?") from error
-        self._closed.wait(0.02)
-
-
-def _from_message(message: can.Message) -> CanFrame:
-    return CanFrame(
-        message.arbitration_id,
-        bytes(message.dlc) if message.is_remote_frame else bytes(message.data),
-        extended=message.is_extended_id,
-        remote=message.is_remote_frame,
-        error=message.is_error_frame,
-        at_ns=time.monotonic_ns(),
-        fd=message.is_fd,
-        stamp=message.timestamp or None,
-    )
-
-
 def open_can(
     *,
     interface: str,
@@ -223,10 +147,13 @@ def open_can(
     fd: bool = False,
     extra: Mapping[str, object] | None = None,
 ) -> CanLink:
-    """Open a bus through python-can; `extra` are arguments of that interface.
+    """Open a bus: `socketcan` by a socket of its own, every other interface through python-can.
+
+    `bitrate` is for interfaces that set it; one of SocketCAN has the bit timing that `ip link` gave it. `extra` are
+    arguments of the interface.
 
     Raises:
-        UsageError: python-can does not know the interface or an argument.
+        UsageError: the interface or an argument does not exist.
         BenchFault: the adapter is absent or does not open.
     """
     if interface == "socketcand":
@@ -234,7 +161,10 @@ def open_can(
             f"{name}: python-can's socketcand does not notice a dead server",
             hint="use a socketcand address (tcp:HOST:PORT or unix:PATH) instead",
         )
-    options: dict[str, object] = {"interface": interface, "channel": channel, **(extra or {})}
+    if interface == "socketcan":
+        options = {**(extra or {}), **({"fd": True} if fd else {})}
+        return CanLink(name, open_interface(str(channel), name=name, options=options), tap)
+    options = {"interface": interface, "channel": channel, **(extra or {})}
     if bitrate is not None:
         options["bitrate"] = bitrate
     if fd:

@@ -14,6 +14,9 @@ ERROR_FLAG = 0x2000_0000
 EXTENDED_MASK = 0x1FFF_FFFF
 STANDARD_MASK = 0x7FF
 
+TRANSIENT_SECONDS = 0.5
+"""How long a bus may be in trouble without a break (errors of the adapter, bus-off) before it counts as gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class CanFrame:
@@ -43,6 +46,10 @@ class CanFrame:
 
 class CanTransport(Protocol):
     """What carries frames. `close` must end a `read` that is under way in another thread."""
+
+    @property
+    def dropped(self) -> int | None:
+        """Frames that arrived at the bench and were dropped there, unread; None where nobody counts them."""
 
     def read(self, timeout: float) -> Sequence[CanFrame]:
         """Return the frames that arrive within `timeout` seconds. Raises LinkLost when the bus or adapter is gone."""

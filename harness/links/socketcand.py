@@ -126,6 +126,8 @@ class SocketcandTransport:
         self._heard_at = time.monotonic()
         self.junk = 0
         """How many malformed elements the server sent."""
+        self.dropped = None
+        """The protocol does not say."""
 
     def open(self, channel: str, *, timeout: float, prompt: bool = False) -> None:
         """Open the bus `channel` within `timeout` seconds.

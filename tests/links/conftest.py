@@ -10,11 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
+import can
 import pytest
 
-from harness.capture import CaptureFile, Frame, read_capture
+from harness.capture import CaptureFile, Frame, Tap, read_capture
+from harness.links.can import CanLink, open_can
+
+VIRTUAL_BUSES = (f"bus{number}" for number in count())
 
 
 @dataclass
@@ -40,6 +45,32 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
     tap = CaptureFile(path)
     yield Recording(tap, path)
     tap.close()
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A CAN bus on which links and peers meet."""
+
+    interface: str
+    channel: str
+
+    def link(self, tap: Tap, **options: object) -> CanLink:
+        """A link of ours, for CAN FD too."""
+        return open_can(interface=self.interface, channel=self.channel, name="can", tap=tap, fd=True, extra=options)
+
+    def peer(self) -> can.BusABC:
+        """A node by python-can, for CAN FD too."""
+        return can.Bus(interface=self.interface, channel=self.channel, fd=True)
+
+
+@pytest.fixture
+def bus(request: pytest.FixtureRequest) -> Bus:
+    """The bus that `--can` names, by default one of python-can's virtual ones for each test."""
+    given = request.config.getoption("--can")
+    if given is None:
+        return Bus("virtual", next(VIRTUAL_BUSES))
+    interface, _, channel = given.partition(":")
+    return Bus(interface, channel)
 
 
 @pytest.fixture(autouse=True)

@@ -97,6 +97,21 @@ def test_2(case): good(case)
     assert outcome.verdicts["test_2"] == "PASS", "the next testcase starts clean"
 
 
+def test_frames_that_the_bench_lost_leave_a_testcase_undecided(tmp_path: Path) -> None:
+    """The link's own count is set; that SocketCAN counts rightly is tested where there is SocketCAN."""
+    body = """
+@case_of("T-1")
+def test_1(case):
+    good(case)
+    case.bench.wiring.can("can")._transport.dropped = 3
+@case_of("T-2")
+def test_2(case): good(case)
+"""
+    outcome = run(tmp_path, body)
+    assert outcome.verdicts == {"test_1": "INCONCLUSIVE", "test_2": "PASS"}, outcome.output
+    assert "the bench lost frames: 3 on can" in outcome.reason("test_1")
+
+
 def test_a_device_that_reboots_in_mid_test_fails(tmp_path: Path) -> None:
     body = """
 @case_of("T-1")
