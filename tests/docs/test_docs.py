@@ -263,8 +263,11 @@ def test_every_dependency_is_in_third_party() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
     host = [line for line in (ROOT / "debian-packages.txt").read_text().splitlines() if not line.startswith("#")]
-    lock = (ROOT / "firmware-fixtures/infusion-pump/packages.lock").read_text().splitlines()
-    image = [line.split()[1] for line in lock if not line.startswith("#")]
+    pump, gateway = (
+        [line.split() for line in (ROOT / "firmware-fixtures" / name / "packages.lock").read_text().splitlines()]
+        for name in ("infusion-pump", "bedside-gateway")
+    )
+    image = [row[1] for row in pump if row[0] != "#"] + [row[0] for row in gateway if row[0] != "#"]
     for name in {*pinned, *(re.split(r"[<>=]", each)[0] for each in asked), *host, *image}:
         assert re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", text), f"{name} is not in THIRD-PARTY.md"
 
