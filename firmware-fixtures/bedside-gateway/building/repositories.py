@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from building.tools import EPOCH, progress, run
@@ -103,7 +103,8 @@ def _bundle(name: str, bundle: Bundle, *, application: Path, home: str, work: Pa
         case "tampered-index":
             files[_PACKAGES] += b"Description: added\n"
         case "tampered-package":
-            files[package_name] = package[:-200] + bytes([package[-200] ^ 0xFF]) + package[-199:]
+            other = replace(bundle, files={"added": "by somebody else\n"})
+            files[package_name] = _package(other, application=application, work=work / "other")
     return _tar(files)
 
 

@@ -120,7 +120,7 @@ int main(int argc, char **argv)
     pthread_create(&threads[1], NULL, accept_all, &menu);
     for (bool asked = false, up = false; !asked; usleep(100000)) {
         if (!up && (up = services_up()))
-            printf(MODEL " up\r\n");
+            printf(MODEL " up\n");
         gateway_lock();
         asked = reboot_asked;
         session_find("", false); /* ends those that are idle */

@@ -29,7 +29,7 @@ static void enter(const char *now, const char *why)
 {
     snprintf(state, sizeof state, "%s", now);
     snprintf(detail, sizeof detail, "%s", why);
-    printf("update: %s %s\r\n", state, detail);
+    printf("update: %s %s\n", state, detail);
 }
 
 json_t *update_status(void)
@@ -249,7 +249,7 @@ static void *try_out(void *folder)
         good = false;
     gateway_lock();
     if (!good || !store_save() || !keep_line(ACTIVE, slot)) {
-        printf("update: failed self-test\r\n");
+        printf("update: failed self-test\n");
         exit(EXIT_SELF_TEST);
     }
     unlink(TRIAL);
