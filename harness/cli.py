@@ -146,11 +146,19 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="RUN", help="say what changed since this run, a folder or the word last")
 
 
+def _exists(text: str) -> bool:
+    """Whether this is the path of something; an expression for `-k` may be longer than any path."""
+    try:
+        return Path(text).exists()
+    except OSError:
+        return False
+
+
 def _run(arguments: argparse.Namespace) -> int:
     import pytest  # noqa: PLC0415  (only this command needs it)
 
     rest: list[str] = arguments.rest
-    paths = [part for part in rest if not part.startswith("-") and Path(part.split("::")[0]).exists()]
+    paths = [part for part in rest if not part.startswith("-") and _exists(part.split("::")[0])]
     ours = {"--run-dir": arguments.run_dir, "--history": arguments.history, "--against": arguments.against}
     options = [f"{name}={value}" for name, value in ours.items() if value is not None]
     return int(pytest.main([*([] if paths else [str(TESTCASES)]), "--rig", str(arguments.rig), *options, *rest]))

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.control import pcapng
+from harness.control.emulators import emulator_package
 
 __all__ = ["MAX_MESSAGE", "MAX_SOCKETS", "main", "receive"]
 
@@ -347,9 +348,12 @@ def _spawn(
 
 
 def _install_hint(program: str) -> str:
-    packages = {"ip": "iproute2", "qemu-system-aarch64": "qemu-system-arm", "qemu-system-arm": "qemu-system-arm"}
-    package = packages.get(Path(program).name)
-    return f"apt-get install {package}" if package else "check the path, and that it is executable"
+    name = Path(program).name
+    if name == "ip":
+        return "apt-get install iproute2"
+    if name.startswith("qemu-system-"):
+        return f"apt-get install {emulator_package(name)}"
+    return "check the path, and that it is executable"
 
 
 def _reply(control: socket.socket, reply: dict[str, Any], descriptors: list[int] | None = None) -> None:

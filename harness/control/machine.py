@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.control.agent import NO_WEAKNESS
+from harness.control.emulators import emulator_package
 from harness.errors import ControlFault, UsageError
 
 __all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
@@ -75,7 +76,7 @@ class QemuMachine:
             ControlFault: QEMU is not installed or an image is not built; the hint says how to get it.
             UsageError: the description contradicts itself.
         """
-        for program, package in ((self.binary, "qemu-system-arm"), ("qemu-img", "qemu-utils")):
+        for program, package in ((self.binary, emulator_package(self.binary)), ("qemu-img", "qemu-utils")):
             if shutil.which(program) is None:
                 raise ControlFault(f"{program} is not installed", hint=f"apt-get install {package}")
         for file in self.images.values():

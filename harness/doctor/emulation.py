@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.control.emulators import emulator_package
 from harness.control.holder import Holder, PrivateNetwork
 from harness.control.machine import load_machine
 from harness.doctor.finding import Finding, State, ask
@@ -44,7 +45,9 @@ def emulator(program: str = QEMU) -> Finding:
     """
     what = "QEMU"
     if shutil.which(program) is None:
-        return Finding(what, State.MISSING, f"{program} is not on PATH", "apt-get install qemu-system-arm qemu-utils")
+        return Finding(
+            what, State.MISSING, f"{program} is not on PATH", f"apt-get install {emulator_package(program)} qemu-utils"
+        )
     if shutil.which("qemu-img") is None:
         return Finding(what, State.MISSING, "qemu-img is not on PATH", "apt-get install qemu-utils")
     version = ask(program, "--version").splitlines()[0]

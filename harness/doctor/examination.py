@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.clean import show_text
+from harness.control.emulators import emulator_package
 from harness.control.making import make_place
 from harness.control.operator import check_terminal
 from harness.doctor import adapters, can_interfaces, emulation, host, software
@@ -28,8 +29,8 @@ from harness.verdict import EXIT_USAGE
 
 __all__ = ["examine", "report"]
 
-RUNNING = ("iproute2", "qemu-system-arm", "qemu-utils")
-"""Debian packages with which an emulated device runs; the others build its image, or belong to the tests."""
+RUNNING = ("iproute2", "qemu-utils")
+"""Debian packages with which an emulated device runs, beside its emulator; the others build it, or are for tests."""
 
 _CELL = 400
 """Most characters of a cell: what a host says of itself may be long."""
@@ -102,6 +103,15 @@ def examine(rig: Rig | None) -> list[Finding]:
     return findings
 
 
+def _running(rig: Rig | None) -> tuple[str, ...] | None:
+    """The Debian packages with which the device of a rig runs; None for all of them."""
+    if rig is None:
+        return None
+    control = rig.file.control
+    machine = rig.resolve(control.machine) if isinstance(control, spec_of.QemuControlSpec) else None
+    return (*RUNNING, *([emulator_package(emulation.program_of(machine))] if machine else []))
+
+
 def _steps(rig: Rig | None) -> Iterator[_Step]:
     control = rig.file.control if rig is not None else None
     emulated = rig is None or isinstance(control, spec_of.QemuControlSpec)
@@ -109,7 +119,7 @@ def _steps(rig: Rig | None) -> Iterator[_Step]:
     yield _Step("Python", software.python)
     yield _Step("Python packages", software.python_packages)
     no_emulator = "" if emulated else "this rig emulates nothing"
-    yield _Step("Debian packages", lambda: software.debian_packages(None if rig is None else RUNNING), no_emulator)
+    yield _Step("Debian packages", lambda: software.debian_packages(_running(rig)), no_emulator)
     yield from _emulation(rig, no_emulator)
     no_network = "" if private else "the rig's device is in the network of the host"
     yield _Step("namespaces", lambda: emulation.private_network(tap=emulated), no_network)

@@ -117,3 +117,10 @@ def test_mistakes_are_messages(tmp_path: Path) -> None:
         assert done.returncode == EXIT_USAGE, arguments
         assert "Traceback" not in done.stdout + done.stderr
         assert "none.yaml" in done.stdout + done.stderr or "no journal" in done.stderr
+
+
+def test_an_expression_may_be_longer_than_a_path() -> None:
+    expression = " or ".join(f"no_such_testcase_{number}" for number in range(30))
+    done = proofrig("run", SHAM, "--collect-only", "-q", "-k", expression)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "no tests collected" in done.stdout

@@ -267,9 +267,15 @@ def test_every_dependency_is_in_third_party() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
     host = [line for line in (ROOT / "debian-packages.txt").read_text().splitlines() if not line.startswith("#")]
-    locks = [ROOT / "firmware-fixtures/infusion-pump/packages.lock", ROOT / "tests/socketcan/packages.lock"]
-    lines = [line for lock in locks for line in lock.read_text().splitlines()]
-    image = [line.split()[1] for line in lines if not line.startswith("#")]
+    pump, guest, gateway = (
+        [line.split() for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
+        for lock in (
+            "firmware-fixtures/infusion-pump/packages.lock",
+            "tests/socketcan/packages.lock",
+            "firmware-fixtures/bedside-gateway/packages.lock",
+        )
+    )
+    image = [row[1] for row in pump + guest] + [row[0] for row in gateway]
     for name in {*pinned, *(re.split(r"[<>=]", each)[0] for each in asked), *host, *image}:
         assert re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", text), f"{name} is not in THIRD-PARTY.md"
 

@@ -23,7 +23,7 @@ def test_no_code_names_a_device() -> None:
         }
         names |= {claim["source"]["document"] for claim in device["claims"].values()}
         names |= {account["password"] for account in device["accounts"].values()}
-    assert {"VP-1", "SD-200", "Meridian", "infusion-pump", "syringe-driver", "VP1-ICD", "SD200-ICD"} <= names
+    assert {"VP-1", "SD-200", "BG-4", "Meridian", "infusion-pump", "syringe-driver", "VP1-ICD", "SD200-ICD"} <= names
     named = re.compile(r"(?i)(?<![\w-])(" + "|".join(map(re.escape, sorted(names))) + r")(?![\w-])")
     assert named.search("the SD-200, by Meridian")
     files = [file for folder in ("harness", "testcases") for file in (ROOT / folder).rglob("*.py")]
