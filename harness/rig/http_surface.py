@@ -7,6 +7,7 @@ the argument itself, a number where it is one. In a path an argument is percent-
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -61,9 +62,9 @@ class HttpAction(ActionBase, HttpRequestSpec):
     within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
 
     @property
-    def ready(self) -> bool:
-        """Whether everything it needs is declared."""
-        return self.named() <= set(self.args)
+    def harmless(self) -> Mapping[str, Scalar]:
+        """`args`."""
+        return self.args
 
 
 class HttpLogin(HttpRequestSpec):

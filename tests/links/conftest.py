@@ -16,6 +16,8 @@ import pytest
 
 from harness.capture import CaptureFile, Frame, read_capture
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 @dataclass
 class Recording:
