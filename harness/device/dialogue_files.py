@@ -29,6 +29,9 @@ __all__ = ["DialogueFiles"]
 
 T = TypeVar("T")
 
+CANCELLING = b"\x18\x08"
+"""CAN and the backspaces behind it: two CAN end a transfer, but more of both are sent (Forsberg, 4.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Order:
@@ -106,7 +109,8 @@ class DialogueFiles:
         found = talk.until_prompt(stream, carried.end, within=order.within)
         words = stream.read_since(carried.end)[:ANSWER_LIMIT]
         if failed is not None:
-            answer = talk.judged(words, sent=sent, received=words) if found is not None else None
+            said = words.lstrip(CANCELLING)
+            answer = talk.judged(said, sent=sent, received=words) if found is not None else None
             # Only the device's own end of the transfer, with its reason, is a refusal: not that the bench gave up.
             if failed.kind == "cancelled" and isinstance(answer, Refused):
                 return answer

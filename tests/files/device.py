@@ -274,11 +274,10 @@ def main() -> None:
     parser.add_argument("--weakness", default="")
     parser.add_argument("--lie", default="")
     given = parser.parse_args()
+    given.data.mkdir(exist_ok=True)
     if given.sshd:
-        config = Path(given.sshd).read_text() + f"Subsystem sftp internal-sftp -d {given.data}\n"
-        (given.data / "sshd_config").write_text(config)
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        subprocess.Popen([str(program), "-D", "-e", "-f", str(given.data / "sshd_config")])
+        subprocess.Popen([str(program), "-D", "-e", "-f", given.sshd])
         deadline = time.monotonic() + 8
         while not listens(given.address) and time.monotonic() < deadline:
             time.sleep(0.05)
