@@ -15,8 +15,8 @@ class Takes(Protocol):
     """An action whose arguments have names."""
 
     @property
-    def args(self) -> Mapping[str, Scalar]:
-        """The harmless ones, in order."""
+    def harmless(self) -> Mapping[str, Scalar]:
+        """Arguments that do no harm, in order."""
 
     def named(self) -> set[str]:
         """Return the names it needs."""
@@ -30,10 +30,11 @@ def fitted(
     Raises:
         UsageError: one too many or too few, or one the action does not take.
     """
-    known = [*spec.args, *sorted(spec.named() - set(spec.args))]
-    if any(name not in known for name in named) or len(args) > len(spec.args):
+    harmless = spec.harmless
+    known = [*harmless, *sorted(spec.named() - set(harmless))]
+    if any(name not in known for name in named) or len(args) > len(harmless):
         raise UsageError(f"action {action} of {surface} takes {', '.join(known) or 'no arguments'}")
-    filled = {**spec.args, **dict(zip(spec.args, args, strict=False)), **named}
+    filled = {**harmless, **dict(zip(harmless, args, strict=False)), **named}
     missing = spec.named() - set(filled)
     if missing:
         raise UsageError(f"action {action} of {surface} needs {', '.join(sorted(missing))}")

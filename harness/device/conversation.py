@@ -17,7 +17,7 @@ from harness.links.base import PeerClosed
 from harness.links.stream import Match, StreamLink
 from harness.rig import device_file as spec_of
 
-__all__ = ["Conversation", "compiled"]
+__all__ = ["ANSWER_LIMIT", "Conversation", "compiled", "nothing"]
 
 #: Longest answer looked at, bytes: a hostile device may talk for ever.
 ANSWER_LIMIT = 256 * 1024
@@ -50,29 +50,29 @@ class Conversation:
 
     def log_in(self, stream: StreamLink, user: str, password: str) -> Outcome[None]:
         """Log in with any user name and password; refused says `refused` or `locked`."""
-        return self._guard(lambda: self._log_in(stream, user, password))
+        return self.guard(lambda: self._log_in(stream, user, password))
 
-    def exchange(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
-        """Send a line in a logged-in session and read up to the prompt."""
-        return self._guard(lambda: self._exchange(stream, line))
+    def exchange(self, stream: StreamLink, line: bytes, *, within: float | None = None) -> Outcome[Answer]:
+        """Send a line in a logged-in session and read up to the prompt; the device may pause for `within` seconds."""
+        return self.guard(lambda: self._exchange(stream, line, within))
 
     def leave(self, stream: StreamLink) -> Outcome[None]:
         """Log out and wait for the end of the session."""
-        return self._guard(lambda: self._leave(stream))
+        return self.guard(lambda: self._leave(stream))
 
     def poke(self, stream: StreamLink, data: bytes, *, send_break: bool, inside: bool) -> Outcome[bytes]:
         """Send raw bytes or a break, let what they provoke come to rest, and look for the prompt that must stand.
 
         `inside`: the session's prompt; else the log-in prompt.
         """
-        return self._guard(lambda: self._poke(stream, data, send_break=send_break, inside=inside))
+        return self.guard(lambda: self._poke(stream, data, send_break=send_break, inside=inside))
 
     def say(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
         """Give a line at the log-in prompt as if it were a command, and come back to the log-in prompt.
 
         Refused when the device took it for a user name, or said no; accepted when it carried it out.
         """
-        return self._guard(lambda: self._say(stream, line))
+        return self.guard(lambda: self._say(stream, line))
 
     def at_log_in_prompt(self, stream: StreamLink) -> bool:
         """Wake the dialogue and say whether it stands at the log-in prompt (an open session is left first)."""
@@ -106,7 +106,7 @@ class Conversation:
             back = self.at_log_in_prompt(stream)
         received = stream.read_since(mark)[:ANSWER_LIMIT]
         if not back:
-            return replace(_nothing(received, "the prompt does not come back"), sent=data)
+            return replace(nothing(received, "the prompt does not come back"), sent=data)
         return Accepted(received, sent=data, received=received)
 
     def _say(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
@@ -121,7 +121,7 @@ class Conversation:
             found = stream.expect(self.user_prompt, since=found.end, timeout=self.within)
         received = stream.read_since(mark)[:ANSWER_LIMIT]
         if found is None:
-            return replace(_nothing(received, "no prompt after the line"), sent=sent)
+            return replace(nothing(received, "no prompt after the line"), sent=sent)
         body = received.split(b"\n", 1)[1] if b"\n" in received else b""
         if self.prompt.search(received) or compiled(self.spec.accepted_when).search(body):
             return Accepted(Answer(lines=self._lines(body), text=body), sent=sent, received=received)
@@ -133,12 +133,13 @@ class Conversation:
             for match in self._line.finditer(body)
         )
 
-    def _until_prompt(self, stream: StreamLink, mark: int) -> Match | None:
-        """Wait for the prompt as long as the answer keeps coming."""
-        end = time.monotonic() + self.within * LONG_ANSWER
+    def until_prompt(self, stream: StreamLink, mark: int, *, within: float | None = None) -> Match | None:
+        """Wait for the prompt as long as the answer keeps coming, with pauses of at most `within` seconds."""
+        pause = within or self.within
+        end = time.monotonic() + max(pause, self.within * LONG_ANSWER)
         while True:
             before = stream.mark()
-            found = stream.expect(self.prompt, since=mark, timeout=self.within)
+            found = stream.expect(self.prompt, since=mark, timeout=pause)
             if found is not None or stream.mark() == before or time.monotonic() > end:
                 return found
 
@@ -146,12 +147,12 @@ class Conversation:
         start = 0 if self.spec.closes else stream.mark()
         end = self.spec.line_end.encode()
         if not self.at_log_in_prompt(stream):
-            return _nothing(stream.read_since(start), "no log-in prompt")
+            return nothing(stream.read_since(start), "no log-in prompt")
         mark = stream.mark()
         stream.send(user.encode("utf-8", errors="surrogateescape") + end)
         asked = stream.expect(self.password_prompt, since=mark, timeout=self.within)
         if asked is None:
-            return _nothing(stream.read_since(mark), "no password prompt")
+            return nothing(stream.read_since(mark), "no password prompt")
         mark = stream.mark()
         secret = password.encode("utf-8", errors="surrogateescape")
         stream.send(secret + end)
@@ -178,17 +179,21 @@ class Conversation:
             case [("refused" | "locked") as reason] if not at_prompt:
                 return Refused(reason, sent=sent, received=received)
             case _:
-                return replace(_nothing(received, "log-in neither accepted nor refused"), sent=sent)
+                return replace(nothing(received, "log-in neither accepted nor refused"), sent=sent)
 
-    def _exchange(self, stream: StreamLink, line: bytes) -> Outcome[Answer]:
+    def _exchange(self, stream: StreamLink, line: bytes, within: float | None) -> Outcome[Answer]:
         mark = stream.mark()
         sent = line + self.spec.line_end.encode()
         stream.send(sent)
-        found = self._until_prompt(stream, mark)
+        found = self.until_prompt(stream, mark, within=within)
         received = stream.read_since(mark)[:ANSWER_LIMIT]
         if found is None:
-            return replace(_nothing(received, "no prompt after the command"), sent=sent)
+            return replace(nothing(received, "no prompt after the command"), sent=sent)
         body = received.split(b"\n", 1)[1] if b"\n" in received else b""
+        return self.judged(body, sent=sent, received=received)
+
+    def judged(self, body: bytes, *, sent: bytes, received: bytes) -> Outcome[Answer]:
+        """Say what an answer means; `body` is what stands between echo and prompt."""
         accepted = compiled(self.spec.accepted_when).search(body)
         refused = compiled(self.spec.refused_when).search(body)
         if accepted and not refused:
@@ -212,10 +217,10 @@ class Conversation:
                 return Accepted(None, sent=sent, received=stream.read_since(mark))
             raise
         if found is None:
-            return replace(_nothing(stream.read_since(mark), "no log-in prompt after log-out"), sent=sent)
+            return replace(nothing(stream.read_since(mark), "no log-in prompt after log-out"), sent=sent)
         return Accepted(None, sent=sent, received=found.data)
 
-    def _guard(self, operation: Callable[[], Outcome[T]]) -> Outcome[T]:
+    def guard(self, operation: Callable[[], Outcome[T]]) -> Outcome[T]:
         """A connection the device closes is an outcome; a cable that goes away is a bench fault."""
         try:
             return operation()
@@ -225,7 +230,8 @@ class Conversation:
             raise
 
 
-def _nothing(received: bytes, reason: str) -> NoAnswer | Unintelligible:
+def nothing(received: bytes, reason: str) -> NoAnswer | Unintelligible:
+    """Return what waiting in vain came to: silence, or something that is no answer."""
     if not received:
         return NoAnswer(reason)
     return Unintelligible(reason, received=received[:ANSWER_LIMIT])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 
 from harness.device.answer import Answer
+from harness.device.arguments import fitted
 from harness.device.conversation import Conversation, compiled
+from harness.device.dialogue_files import DialogueFiles
 from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
 from harness.device.outcomes import Accepted, NoAnswer, Outcome
 from harness.device.surface import Wiring
@@ -15,7 +17,7 @@ from harness.errors import UsageError
 from harness.links.base import PeerClosed
 from harness.links.stream import StreamLink
 from harness.rig import device_file as spec_of
-from harness.rig.templates import Scalar
+from harness.rig.templates import Scalar, filled
 
 __all__ = ["DialogueEntrance", "DialogueSession", "DialogueSurface"]
 
@@ -45,14 +47,18 @@ class DialogueSession(Session):
         Raises:
             UsageError: the device file declares no such action here, or a dialogue cannot carry it out.
         """
-        if octets is not None or named:
-            raise UsageError(f"a dialogue ({self.surface.name}) takes arguments in order, and no bytes")
-        spec = self.surface.spec.actions.get(action)
+        surface = self.surface
+        spec = surface.spec.actions.get(action)
         if spec is None:
-            raise UsageError(
-                f"surface {self.surface.name} declares no action {action!r}", hint="add it to the device file"
-            )
-        return self.send_line(spec.send.format(*(args or spec.args)), operation=action)
+            raise UsageError(f"surface {surface.name} declares no action {action!r}", hint="add it to the device file")
+        values = fitted(surface.name, action, spec, args=args, named=named)
+        if octets is not None and spec.upload is None:
+            raise UsageError(f"action {action} of {surface.name} takes no file", hint="declare `upload`")
+        if spec.transfer is None:
+            line = filled(spec.send, values).encode("utf-8", errors="surrogateescape")
+            return self._input(action, lambda: surface.conversation.exchange(self._stream, line, within=spec.within))
+        files = surface.files
+        return self._input(action, lambda: files.carry_out(self._stream, spec, values=values, octets=octets))
 
     def unknown(self) -> Outcome[object]:
         """Give a command that does not exist."""
@@ -64,9 +70,12 @@ class DialogueSession(Session):
 
     def send_bytes(self, line: bytes, *, operation: str = "bytes") -> Outcome[Answer]:
         """Send any bytes as a line and wait for the prompt."""
+        return self._input(operation, lambda: self.surface.conversation.exchange(self._stream, line))
+
+    def _input(self, operation: str, ask: Callable[[], Outcome[Answer]]) -> Outcome[Answer]:
         self._since = self._stream.mark()
         self._input_sent = time.monotonic()
-        outcome = self.surface.conversation.exchange(self._stream, line)
+        outcome = ask()
         self._input_answered = time.monotonic()
         self.surface.observe(operation, outcome)
         return outcome
@@ -134,6 +143,7 @@ class DialogueSurface(LogInSurface):
         super().__init__(name, wiring, spec=spec, accounts=accounts)
         self.spec = spec
         self.conversation = Conversation(spec, within=wiring.answer_within)
+        self.files = DialogueFiles(self.conversation, wiring, link=spec.link)
 
     def log_in(self, account: str, password: str | None = None) -> Outcome[DialogueSession]:
         """Log in; without `password` with the declared one. Refused says `refused` or `locked`."""
@@ -161,10 +171,10 @@ class DialogueSurface(LogInSurface):
         self._seen(f"log in {user}", outcome)
         return outcome
 
-    def line_of(self, action: str) -> str:
-        """Return the line of an action with its harmless arguments."""
+    def line_of(self, action: str, **named: Scalar) -> str:
+        """Return the line of an action with its harmless arguments, but for those given."""
         spec = self.spec.actions[action]
-        return spec.send.format(*spec.args)
+        return filled(spec.send, {**spec.harmless, **named})
 
     def carries(self, line: str) -> bool:
         """Say whether a text can be given as a line."""
@@ -211,9 +221,9 @@ class DialogueEntrance(Entrance):
             self._stream = None
         return outcome
 
-    def do(self, action: str) -> Outcome[Answer]:
-        """Give an action's command at the log-in prompt."""
-        return self.say(self.surface.line_of(action), operation=f"{action} before log-in")
+    def do(self, action: str, *, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Give an action's command at the log-in prompt; a file stays where it is, as the command must be refused."""
+        return self.say(self.surface.line_of(action, **named), operation=f"{action} before log-in")
 
     def say(self, line: str, *, operation: str = "line before log-in") -> Outcome[Answer]:
         """Give a line at the log-in prompt as if it were a command."""

@@ -320,13 +320,14 @@ class HttpEntrance(Entrance):
             self._connection = None
         return outcome
 
-    def do(self, action: str) -> Outcome[Answer]:
-        """Ask for a declared action without having logged in."""
+    def do(self, action: str, *, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Ask for a declared action without having logged in (`Entrance.do`)."""
         connection = self._open()
         if isinstance(connection, NoAnswer):
             self.surface.observe(f"{action} before log-in", connection)
             return connection
-        return self.surface.send_on(connection, self.surface.request(action), action=action)
+        request = self.surface.request(action, octets=octets, values=named)
+        return self.surface.send_on(connection, request, action=action)
 
     def close(self) -> None:
         """Close the connection."""

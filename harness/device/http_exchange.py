@@ -11,7 +11,19 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 
 from harness.device.answer import Answer
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, form_of, matches, octets_of, parse, rows
+from harness.device.http_values import (
+    at_text,
+    encoded,
+    fill,
+    fill_path,
+    flat,
+    form_of,
+    matches,
+    multipart_of,
+    octets_of,
+    parse,
+    rows,
+)
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, SessionRefused, Unintelligible
 from harness.device.surface import Wiring
 from harness.links.http import HttpConnection, HttpRequest, HttpResponse, HttpSilence
@@ -71,6 +83,10 @@ class HttpExchange:
         body = b""
         if isinstance(spec, HttpAction) and spec.octets is not None:
             body = spec.octets.encode() if octets is None else octets
+            if spec.file is not None:
+                name = str(fill(spec.file.name, values))
+                content, body = multipart_of(spec, values, name=name, data=body)
+                headers.setdefault("Content-Type", content)
             headers.setdefault("Content-Type", "application/octet-stream")
         elif spec.form:
             body = form_of(spec.form, values)

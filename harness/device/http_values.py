@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from harness.rig.http_surface import HttpPattern
+from harness.rig.http_surface import HttpAction, HttpPattern
 from harness.rig.templates import Scalar
 
-__all__ = ["at_text", "encoded", "fill", "fill_path", "flat", "form_of", "matches", "octets_of", "parse", "rows"]
+__all__ = [
+    "at_text",
+    "encoded",
+    "fill",
+    "fill_path",
+    "flat",
+    "form_of",
+    "matches",
+    "multipart_of",
+    "octets_of",
+    "parse",
+    "rows",
+]
 
 LONGEST_NAMES = 8_000_000
 """Characters in all names `flat` makes; a long name above many values would fill the memory."""
@@ -46,6 +59,27 @@ def form_of(fields: Mapping[str, str], values: Mapping[str, Scalar]) -> bytes:
     """Return the fields of a form with their `{NAME}` filled in, as browsers send it; a value stays one value."""
     filled = {name: octets_of(str(fill(template, values))) for name, template in fields.items()}
     return urlencode(filled).encode()
+
+
+def multipart_of(spec: HttpAction, values: Mapping[str, Scalar], *, name: str, data: bytes) -> tuple[str, bytes]:
+    """Return media type and body of a multipart form with a file behind the declared fields, as browsers send it.
+
+    Source: RFC 7578; names are escaped as the HTML standard says (multipart/form-data encoding algorithm). The boundary
+    is made of the content, so that a request is the same whenever it is sent.
+    """
+    assert spec.file is not None
+    fields = {field: octets_of(str(fill(template, values))) for field, template in spec.form.items()}
+    boundary = f"proofrig-{hashlib.sha256(b''.join(fields.values()) + data).hexdigest()[:40]}"
+    disposition = b'--%b\r\nContent-Disposition: form-data; name="%b"'
+    begin = boundary.encode()
+    parts = [disposition % (begin, _quoted(field)) + b"\r\n\r\n" + text + b"\r\n" for field, text in fields.items()]
+    parts.append(disposition % (begin, _quoted(spec.file.field)) + b'; filename="%b"\r\n' % _quoted(name))
+    parts.append(b"Content-Type: %b\r\n\r\n" % octets_of(spec.file.media_type) + data + b"\r\n--%b--\r\n" % begin)
+    return f"multipart/form-data; boundary={boundary}", b"".join(parts)
+
+
+def _quoted(name: str) -> bytes:
+    return octets_of(name).replace(b"\n", b"%0A").replace(b"\r", b"%0D").replace(b'"', b"%22")
 
 
 def octets_of(text: str) -> bytes:

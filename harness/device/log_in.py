@@ -79,8 +79,8 @@ class Entrance(ABC):
         """Try to log in; without `password` with the declared one of the account `user`."""
 
     @abstractmethod
-    def do(self, action: str) -> Outcome[Answer]:
-        """Ask for a declared action, with its harmless arguments, without having logged in."""
+    def do(self, action: str, *, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Ask for a declared action without having logged in; what is not given is harmless, as in `Session.do`."""
 
     @abstractmethod
     def close(self) -> None:

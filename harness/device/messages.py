@@ -322,9 +322,11 @@ class MessageEntrance(_Messenger, Entrance):
         self.surface.observe(f"log in {user}", outcome)
         return outcome
 
-    def do(self, action: str) -> Outcome[Answer]:
-        """Ask for a declared action without having logged in."""
-        return self.send(self.message(action), action=action, operation=f"{action} before log-in")
+    def do(self, action: str, *, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
+        """Ask for a declared action without having logged in (`Entrance.do`)."""
+        if octets is not None:
+            raise UsageError(f"messages of {self.surface.name} carry no bytes of a testcase's own")
+        return self.send(self.message(action, **named), action=action, operation=f"{action} before log-in")
 
     def say(self, line: str, *, operation: str = "text before log-in") -> Outcome[Answer]:
         """Send any text as a whole message, without having logged in."""

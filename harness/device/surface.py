@@ -13,6 +13,7 @@ from harness.device.values import Value
 from harness.links.can import CanLink
 from harness.links.http import HttpLink
 from harness.links.modbus import ModbusLink
+from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused
 from harness.links.stream import StreamLink
 from harness.links.uds import UdsClient
 
@@ -55,6 +56,9 @@ class Wiring(Protocol):
 
     def http(self, link: str) -> HttpLink:
         """Return the HTTP server of a link."""
+
+    def connect_ssh(self, link: str) -> SshLink | SshRefused | SshNoConnection | SshHostKeyMismatch:
+        """Connect and log in as the rig file says."""
 
     @property
     def unit_serial(self) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from harness.fuzz.grammar import Field, Message, Model
 from harness.rig.claims import UdsServicesClaim
-from harness.rig.device_file import Account, DialogueSurface, MessageSurface, ModbusSurface, UdsSurface
-from harness.rig.templates import Scalar
+from harness.rig.device_file import Account, Action, DialogueSurface, MessageSurface, ModbusSurface, UdsSurface
+from harness.rig.templates import Scalar, filled
 
 __all__ = ["LOG_IN", "NOBODY", "PASSWORD", "dialogue_model", "message_model", "modbus_model", "uds_model"]
 
@@ -92,14 +92,17 @@ def dialogue_model(spec: DialogueSurface, accounts: Mapping[str, Account]) -> Mo
         Message("password", (Field("password", "text", b"not-the-password", longest=_LINE_LONGEST),), state=PASSWORD),
     ]
     for account in accounts:
-        for action in dict.fromkeys(action.send.split("{")[0].strip() for action in spec.actions.values()):
-            line = next(a for a in spec.actions.values() if a.send.split("{")[0].strip() == action)
-            filled = line.send.format(*line.args)
-            word, _, rest = filled.partition(" ")
+        lines: dict[str, Action] = {}
+        for action in spec.actions.values():
+            if action.plain:
+                lines.setdefault(action.send.split("{")[0].strip(), action)
+        for line in lines.values():
+            whole = filled(line.send, line.harmless)
+            word, _, rest = whole.partition(" ")
             fields = [Field("word", "text", word.encode(), longest=_LINE_LONGEST)]
             if rest:
                 fields += [Field("space", "static", b" "), Field("rest", "text", rest.encode(), longest=_LINE_LONGEST)]
-            messages.append(Message(f"{account}-{'-'.join(filled.split()[:2])}", tuple(fields), state=account))
+            messages.append(Message(f"{account}-{'-'.join(whole.split()[:2])}", tuple(fields), state=account))
     return Model("dialogue", tuple(messages))
 
 

@@ -6,7 +6,8 @@ import bisect
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -107,6 +108,7 @@ class StreamLink(ReadingLink[_Chunk]):
         self._history = bytearray()
         self._sent = bytearray()
         self._first = 0
+        self._carrying = False
         self._ends: deque[int] = deque(maxlen=_STAMPS)
         self._stamps: deque[int] = deque(maxlen=_STAMPS)
         self._start()
@@ -170,12 +172,33 @@ class StreamLink(ReadingLink[_Chunk]):
             raise UsageError(f"{self.name} has no {line.upper()} line", hint="use a serial adapter or rfc2217://")
         self._transport.pulse(line, duration, resting=resting)
 
+    # Files
+
+    @contextmanager
+    def file_transfer(self) -> Iterator[None]:
+        """Carry a file for a block: what arrives is the file's content, and nothing the device says."""
+        self._carrying = True
+        try:
+            yield
+        finally:
+            self._carrying = False
+
+    @property
+    def carrying(self) -> bool:
+        """Whether it carries a file at this moment."""
+        return self._carrying
+
     # Receiving
 
     def mark(self) -> int:
         """Return the absolute offset of the next byte to arrive."""
         with self._changed:
             return self._end
+
+    def remembers(self, mark: int) -> bool:
+        """Say whether all that arrived from `mark` on is still there."""
+        with self._changed:
+            return mark >= self._first
 
     def read_since(self, mark: int) -> bytes:
         """Return what arrived from `mark` on, as far as the history reaches back; never waits, never raises."""

@@ -107,7 +107,8 @@ def add_account(case: Case, surface: str, *, role: str = "") -> Newcomer:
     Raises:
         Undecided: it is not made.
     """
-    declared = {name: str(value) for name, value in case.bench.http(surface).spec.actions["user-add"].args.items()}
+    harmless = case.bench.log_in_surface(surface).actions["user-add"].harmless
+    declared = {name: str(value) for name, value in harmless.items()}
     newcomer = Newcomer(declared["user"], role or declared["role"], declared["password"])
     case.bench.wiring.hide(newcomer.password)
     added = do(case, surface, "user-add", user=newcomer.user, role=newcomer.role, password=newcomer.password)

@@ -52,7 +52,7 @@ class Kept:
         seen: dict[str, object] = {
             kind: reads(self._case, self._surface, listed) for kind, (_, listed) in LISTS.items() if kind in self._keeps
         }
-        door = self._case.bench.http(self._surface)
+        door = self._case.bench.log_in_surface(self._surface)
         for field in self._settings().values():
             with acting(self._case, self._surface, door.fields[field].action) as session:
                 value: Value = self._case.value(door.read_in(session, field), field)
@@ -86,7 +86,7 @@ class Kept:
         """Actions that change a setting → the field that shows it; therapy and identity are not settings."""
         bench = self._case.bench
         others = {item.field for item in bench.rig.device.fingerprint}
-        actions = bench.http(self._surface).actions if "configuration" in self._keeps else {}
+        actions = bench.log_in_surface(self._surface).actions if "configuration" in self._keeps else {}
         return {
             name: action.changes
             for name, action in actions.items()

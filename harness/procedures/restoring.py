@@ -9,7 +9,7 @@ from typing import Self
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.backup_layout import split
-from harness.device.http import HttpSession, HttpSurface
+from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
 from harness.procedures.acting import Newcomer, add_account, in_role, permitted
 from harness.rig.claims import BackupClaim, PatientClaim, RestoreClaim
@@ -37,7 +37,7 @@ class Restoring:
         self.backup_id = self.claim.backup
         self.backup = case.bench.rig.device.claims_of(BackupClaim)[self.backup_id]
         self.passphrase = self.backup.passphrase
-        self._sessions: dict[str, HttpSession] = {}
+        self._sessions: dict[str, Session] = {}
         case.bench.wiring.hide(self.passphrase)
 
     def __enter__(self) -> Self:
@@ -49,9 +49,9 @@ class Restoring:
         self.close()
 
     @property
-    def door(self) -> HttpSurface:
+    def door(self) -> LogInSurface:
         """The surface; another object after each restart."""
-        return self.case.bench.http(self.claim.surface)
+        return self.case.bench.log_in_surface(self.claim.surface)
 
     @property
     def account(self) -> str:
@@ -75,7 +75,7 @@ class Restoring:
 
     # Operations
 
-    def session(self, account: str) -> HttpSession:
+    def session(self, account: str) -> Session:
         """Return the open session of an account, or a new one.
 
         Raises:
@@ -86,11 +86,18 @@ class Restoring:
         return self._sessions[account]
 
     def do(self, action: str, *, octets: bytes | None = None, **named: str) -> Outcome[Answer]:
-        """Carry out an action by somebody who may, in a new session where the kept one is over."""
+        """Carry out an action by somebody who may, in a new session where the kept one is over.
+
+        On a line that all share every action has a session of its own: between two of them others read on it.
+        """
         able = permitted(self.case, self.claim.surface, action)
         if not able:
             raise Undecided(f"no declared account may do {action} on {self.claim.surface}")
         account = self.account if self.account in able else able[0]
+        if self.case.bench.wiring.shared(self.door.declared.link):
+            with self.door.session(account) as opened:
+                inside = self.case.value(opened, f"log-in of {account}")
+                return inside.do(action, octets=octets, **named)
         outcome = self.session(account).do(action, octets=octets, **named)
         if self.door.ended(outcome):
             self._sessions.pop(account).drop()
@@ -234,7 +241,7 @@ class Restoring:
         kinds = {wanted[kind] for kind in self.backup.holds if kind in wanted}
         return {
             name: action.changes
-            for name, action in self.door.spec.actions.items()
-            if action.args and action.ready and not action.declined and tuple(action.effects) == ("configuration",)
+            for name, action in self.door.actions.items()
+            if action.harmless and action.ready and not action.declined and tuple(action.effects) == ("configuration",)
             and action.changes and (action.changes in therapy) in kinds
         }  # fmt: skip

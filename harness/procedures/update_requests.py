@@ -12,6 +12,7 @@ from threading import Event
 from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSession, HttpSurface
+from harness.device.log_in import LogInSurface, Session
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Unintelligible, name_of
 from harness.links.file_server import FileServer, Offer, serve
 from harness.links.http import HttpConnection, HttpRequest
@@ -56,15 +57,30 @@ class UpdateRequests:
         self.within: dict[str, float] = self.claim.model_dump()["within"]
         """Seconds each stage may take."""
         self._reasons: dict[str, str] = self.claim.model_dump()["refusals"]
-        self._session: HttpSession | None = None
+        self._session: Session | None = None
         self._tick = Event()
         self._mark = 0
         self.listen()
 
     @property
-    def door(self) -> HttpSurface:
+    def door(self) -> LogInSurface:
         """The surface; another object after each restart."""
+        return self.case.bench.log_in_surface(self.claim.surface)
+
+    @property
+    def http_door(self) -> HttpSurface:
+        """The surface, for those who need its requests.
+
+        Raises:
+            UsageError: it is no HTTP surface.
+        """
         return self.case.bench.http(self.claim.surface)
+
+    @property
+    def names_bundles(self) -> bool:
+        """Whether an upload tells the device what the bundle is called; XMODEM does not."""
+        action = self.door.actions.get("update-upload")
+        return action is None or "name" in action.named()
 
     @property
     def account(self) -> str:
@@ -114,7 +130,13 @@ class UpdateRequests:
         return self.case.value(self.status(), "the state of the update")
 
     def do(self, action: str, *, octets: bytes | None = None, **named: str) -> Outcome[Answer]:
-        """Carry out an operation, in a new session where there is none or it is over."""
+        """Carry out an operation, in a new session where there is none or it is over.
+
+        On a line that all share every operation has a session of its own: between two of them others read on it.
+        """
+        if self.case.bench.wiring.shared(self.door.declared.link):
+            with self.door.session(self.account) as inside:
+                return inside.value.do(action, octets=octets, **named) if isinstance(inside, Accepted) else inside
         outcome: Outcome[Answer] | None = None
         for _ in range(2):
             if self._session is None:
@@ -141,10 +163,15 @@ class UpdateRequests:
             yield server, server.url(f"/{name}")
 
     def request(self, data: bytes, *, name: str) -> HttpRequest:
-        """Return the request of an upload, to be sent otherwise than whole at once."""
+        """Return the request of an upload, to be sent otherwise than whole at once.
+
+        Raises:
+            UsageError: the surface is no HTTP surface.
+        """
+        door = self.http_door
         self.now()  # a session that is good
-        assert self._session is not None
-        return self._session.request("update-upload", octets=data, name=name)
+        session = self._session if isinstance(self._session, HttpSession) else None
+        return door.request("update-upload", octets=data, session=session, values={"name": name})
 
     def half_sent(self, data: bytes, *, name: str, first: int) -> tuple[HttpConnection, HttpRequest]:
         """Upload the `first` bytes of a bundle on a connection of its own and leave it open; the device receives then.
@@ -153,7 +180,7 @@ class UpdateRequests:
             Undecided: it does not.
         """
         request = self.request(data, name=name)
-        connection = self.door.connect()
+        connection = self.http_door.connect()
         if isinstance(connection, NoAnswer):
             raise Undecided(f"{self.claim.surface}: {name_of(connection)}")
         connection.upload(request, timeout=self.within.get("receiving", 60.0), first=first)

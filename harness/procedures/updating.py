@@ -63,7 +63,8 @@ class Updating(UpdateRequests):
         data, name = bundle.read(), name or bundle.path.name
         self.listen()
         if way == "upload":
-            return self.followed(self.do("update-upload", octets=data, name=name))
+            told = {"name": name} if self.names_bundles else {}
+            return self.followed(self.do("update-upload", octets=data, **told))
         with self.served(data, name=name) as (_, url):
             return self.followed(self.do("update-url", url=url))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.rig.claim_base import BytesPattern
 from harness.rig.claims import (
@@ -20,9 +21,11 @@ from harness.rig.claims import (
     Source,
     Strict,
 )
+from harness.rig.file_transfer import Download, Upload
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 from harness.rig.message_surface import MessageSurface
+from harness.rig.templates import Scalar, check_whole, holes
 
 __all__ = [
     "Account",
@@ -57,15 +60,40 @@ class Account(Strict):
 
 
 class Action(ActionBase):
-    """One command of a dialogue. `args` gives arguments a testcase may use without harm."""
+    """One command of a dialogue, and the file that goes with it. `args` are used by testcases, and do no harm."""
 
     send: str
-    args: tuple[str, ...] = Field(default=(), description="Arguments, filled into {0}, {1} …")
+    args: tuple[str, ...] | dict[str, Scalar] = Field(
+        default=(), description="Arguments: a list is filled into {0}, {1} …, a mapping into {NAME}"
+    )
+    upload: Upload | None = Field(default=None, description="File to the device, given by the testcase")
+    download: Download | None = Field(default=None, description="File from the device: the answer")
+    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
 
     @property
-    def ready(self) -> bool:
-        """Whether everything it needs is declared."""
-        return all(f"{{{number}}}" not in self.send for number in range(len(self.args), len(self.args) + 10))
+    def transfer(self) -> Upload | Download | None:
+        """The file that goes with the command."""
+        return self.upload or self.download
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a line and its answer: a command that begins a transfer on the line is not."""
+        return self.transfer is None or not self.transfer.on_line
+
+    @property
+    def harmless(self) -> Mapping[str, Scalar]:
+        """`args` by name; those of a list are called by their number."""
+        return {str(n): text for n, text in enumerate(self.args)} if isinstance(self.args, tuple) else self.args
+
+    def named(self) -> set[str]:
+        """Return the names the command and the file's path need."""
+        return holes(self.send) | (self.transfer.named() if self.transfer else set())
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Action:
+        if self.upload and self.download:
+            raise ValueError("give either `upload` or `download`")
+        return self
 
 
 class DialogueLogin(Strict):
@@ -99,6 +127,15 @@ class DialogueSurface(LogInSurface):
     actions: dict[str, Action]
     unknown_command: str = Field(default="xyzzy", description="A command the device must refuse")
     fields: dict[str, FieldCodec]
+
+    @field_validator("actions")
+    @classmethod
+    def _whole_operations(cls, actions: dict[str, Action]) -> dict[str, Action]:
+        for name, action in actions.items():
+            if isinstance(action.args, dict) or action.transfer:
+                # Not every protocol tells the device the name of an update.
+                check_whole(name, action.named() | ({"name"} if action.upload else set()))
+        return actions
 
     @model_validator(mode="after")
     def _together(self) -> DialogueSurface:
@@ -249,6 +286,12 @@ class DeviceFile(Strict):
         for name, spec in self.surfaces.items():
             if spec.link not in self.links:
                 problems.append(f"surfaces.{name}.link: no link named {spec.link!r}; links are {list(self.links)}")
+            if isinstance(spec, DialogueSurface):
+                problems += [
+                    f"surfaces.{name}.actions.{action}: no link named {what.transfer.link!r}"
+                    for action, what in spec.actions.items()
+                    if what.transfer and what.transfer.link and what.transfer.link not in self.links
+                ]
             if isinstance(spec, LogInSurface):
                 problems += [
                     f"surfaces.{name}.accounts: no account named {account!r}"

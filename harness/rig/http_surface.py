@@ -7,6 +7,7 @@ the argument itself, a number where it is one. In a path an argument is percent-
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -15,7 +16,7 @@ from harness.rig.claim_base import BytesPattern, Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 from harness.rig.templates import Scalar, check_whole, holes
 
-__all__ = ["GIVEN", "HttpAction", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface"]
+__all__ = ["GIVEN", "HttpAction", "HttpFile", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface"]
 
 GIVEN = frozenset({"account", "token", "serial"})
 """Names a template may use without an argument: who is logged in, and the unit's serial number."""
@@ -51,19 +52,38 @@ class HttpRequestSpec(Strict):
         return (holes(self.path) | holes(self.headers) | holes(self.body) | holes(self.form)) - GIVEN
 
 
+class HttpFile(Strict):
+    """The bytes of an action as the file of a multipart form (RFC 7578), as browsers upload one."""
+
+    field: str = Field(description="Name of the form's field that takes the file")
+    name: str = Field(description="Template of the file's name")
+    media_type: str = Field(default="application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$")
+
+
 class HttpAction(ActionBase, HttpRequestSpec):
     """One request. `args` gives arguments a testcase may use without harm, by name."""
 
     args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, by name")
     octets: str | None = Field(default=None, description="The body is bytes, given by the testcase; harmless ones")
+    file: HttpFile | None = Field(default=None, description="The bytes go as the file of a form, with `form`")
     rows: str = Field(default="", description="Name of the list in the answer whose elements are rows")
     columns: dict[str, str] = Field(default={}, description="Column of a row → name of the value in the element")
     within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
 
     @property
-    def ready(self) -> bool:
-        """Whether everything it needs is declared."""
-        return self.named() <= set(self.args)
+    def harmless(self) -> Mapping[str, Scalar]:
+        """`args`."""
+        return self.args
+
+    def named(self) -> set[str]:
+        """Return the names the request needs, but for the given ones."""
+        return HttpRequestSpec.named(self) | (holes(self.file.name) - GIVEN if self.file else set())
+
+    @model_validator(mode="after")
+    def _file_of_bytes(self) -> Self:
+        if self.file and self.octets is None:
+            raise ValueError("`file` needs `octets`: what it holds where a testcase gives nothing")
+        return self
 
 
 class HttpLogin(HttpRequestSpec):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from harness.rig.claim_base import Strict
+from harness.rig.templates import Scalar
 
 __all__ = ["ActionBase", "FieldCodec", "LogInSurface"]
 
@@ -41,9 +42,23 @@ class ActionBase(Strict):
         return self.effects or (("irreversible",) if self.declined else ())
 
     @property
+    def harmless(self) -> Mapping[str, Scalar]:
+        """Arguments a testcase may use without harm, by name and in order."""
+        return {}
+
+    def named(self) -> set[str]:
+        """Return the names of the arguments it needs."""
+        return set()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a request and its answer, and the line then takes the next request."""
+        return True
+
+    @property
     def ready(self) -> bool:
         """Whether everything it needs is declared, so that a testcase may carry it out knowing nothing of it."""
-        return True
+        return self.named() <= set(self.harmless)
 
 
 class LogInSurface(Strict):

@@ -8,6 +8,7 @@ of an action, and from `{account}` and `{serial}`; in the log-in from `{account}
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -95,9 +96,9 @@ class MessageAction(ActionBase):
         return holes(self.send) - GIVEN
 
     @property
-    def ready(self) -> bool:
-        """Whether everything it needs is declared."""
-        return self.named() <= set(self.args)
+    def harmless(self) -> Mapping[str, Scalar]:
+        """`args`."""
+        return self.args
 
 
 class MessageLogin(Strict):

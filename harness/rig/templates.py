@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["OPERATIONS", "Scalar", "check_whole", "holes"]
+__all__ = ["OPERATIONS", "Scalar", "check_whole", "filled", "holes"]
 
 Scalar = str | int | float | bool
 
@@ -22,6 +22,11 @@ def holes(template: Any) -> set[str]:
     if isinstance(template, list | tuple):
         return set().union(*(holes(part) for part in template))
     return set()
+
+
+def filled(template: str, values: Mapping[str, Scalar]) -> str:
+    """Return a text with its `{NAME}` filled in; a name without a value stays as it is."""
+    return _HOLE.sub(lambda hole: str(values.get(hole[1], hole[0])), template)
 
 
 OPERATIONS: Mapping[str, tuple[str, ...]] = {

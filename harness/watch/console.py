@@ -18,7 +18,7 @@ _MOST = 100
 
 
 class ConsoleWatch:
-    """Looks for death strings on the console.
+    """Looks for death strings on the console, but not in the files that travel over it.
 
     `sent` returns what the bench sent last: a payload echoed back that happens to spell a death string is not
     one (DESIGN: a death string needs corroboration).
@@ -32,11 +32,15 @@ class ConsoleWatch:
         self._tail = b""
         self._samples = 0
         self._incidents: list[Incident] = []
+        self._stream = stream
         self._unsubscribe = stream.subscribe(self._on_bytes)
 
     def _on_bytes(self, data: bytes, at_ns: int) -> None:
         with self._lock:
             self._samples += len(data)
+            if self._stream.carrying:
+                self._tail = b""
+                return
             text = self._tail + data
             for pattern in self._patterns:
                 for match in pattern.finditer(text):

@@ -7,6 +7,7 @@ from threading import Event
 
 from harness.case import Case
 from harness.device.outcomes import NoAnswer
+from harness.instances import partable
 from harness.procedures.restarts import await_start
 from harness.procedures.restoring import Restoring, State
 from harness.rig.claims import RestoreClaim
@@ -27,9 +28,13 @@ FEW, MANY = 3, 20
 
 
 def atomic(device: DeviceFile) -> list[Instance]:
-    """Claims about restores that say so."""
+    """Claims about restores that say so, where a restore can be cut in its middle."""
     claims = device.claims_of(RestoreClaim).items()
-    return [Instance(claim.surface, (claim_id,)) for claim_id, claim in claims if claim.atomic]
+    return [
+        Instance(claim.surface, (claim_id,))
+        for claim_id, claim in claims
+        if claim.atomic and partable(device, claim.surface)
+    ]
 
 
 @testcase(
@@ -106,9 +111,11 @@ def cut_at_moments(case: Case, claim_id: str, *, moments: int) -> None:
 def cut(case: Case, restoring: Restoring, blob: bytes, *, after: float) -> None:
     """Send a restore and take the power away `after` seconds later."""
     restoring.close()
-    session = restoring.session(restoring.account)
+    door = case.bench.http(restoring.claim.surface)
+    session = case.value(door.log_in(restoring.account), f"log-in of {restoring.account}")
     request = session.request("restore", octets=blob, passphrase=restoring.passphrase)
-    connection = restoring.door.connect()
+    session.drop()
+    connection = door.connect()
     if isinstance(connection, NoAnswer):
         raise Undecided(f"no connection for the restore: {connection.reason}")
     # The watches do not outlive the cut; judged now, so that its moment waits for nothing.

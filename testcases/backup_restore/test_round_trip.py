@@ -194,11 +194,11 @@ def test_roles(case: Case, claim_id: str, surface: str) -> None:
                     outcome = session.do("restore", octets=good, passphrase=restoring.passphrase)
                     case.expect_denied(f"{declared.role}: restore", door, outcome, claim=claim_id)
                 session.log_out()
-        with case.step("Nobody logged in"):
-            request = door.request("restore", octets=good, values={"passphrase": restoring.passphrase})
-            case.expect_refused("nobody: restore", door.send(request, action="restore"), claim=claim_id)
-            request = door.request("backup", values={"passphrase": restoring.passphrase})
-            case.expect_refused("nobody: backup", door.send(request, action="backup"), claim=restoring.backup_id)
+        with case.step("Nobody logged in"), door.entrance() as entrance:
+            outcome = entrance.do("restore", octets=good, passphrase=restoring.passphrase)
+            case.expect_refused("nobody: restore", outcome, claim=claim_id)
+            outcome = entrance.do("backup", passphrase=restoring.passphrase)
+            case.expect_refused("nobody: backup", outcome, claim=restoring.backup_id)
         case.unchanged("nothing has changed", before=present, after=restoring.state(), claim=claim_id)
         with case.step("Twin: a role that may"):
             case.twin("a role that may", restoring.restore(good))

@@ -96,9 +96,10 @@ def texts_of(device: DeviceFile) -> Iterator[Instance]:
 
 def taken(action: Action | HttpAction | MessageAction) -> dict[str, str]:
     """Return the arguments of an action that are text, with their harmless values."""
+    texts = {name: value for name, value in action.harmless.items() if isinstance(value, str)}
     if not isinstance(action, Action):
-        return {name: value for name, value in action.args.items() if isinstance(value, str)}
-    return {str(number): value for number, value in enumerate(action.args) if not re.fullmatch(r"[\d.]+", value)}
+        return texts
+    return {name: value for name, value in texts.items() if not re.fullmatch(r"[\d.]+", value)}
 
 
 @testcase(
@@ -158,10 +159,7 @@ class Field:
 
     def do(self, session: Session, argument: str, text: str) -> Outcome[Answer]:
         """Carry the action out with a text in the place of one argument, the others harmless."""
-        if isinstance(self.spec, HttpAction | MessageAction):
-            return session.do(self.action, **{argument: text})
-        assert isinstance(self.spec, Action)
-        return session.do(self.action, *(text if str(n) == argument else v for n, v in enumerate(self.spec.args)))
+        return session.do(self.action, **{argument: text})
 
     def send(self, session: Session, payloads: Payloads, argument: str, text: str) -> bool:
         """Send one text and look at what it came to; False when the device no longer answers."""

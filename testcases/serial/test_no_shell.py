@@ -121,8 +121,9 @@ def test_no_shell_in_a_session(case: Case, surface: str) -> None:
         with case.step(f"As {account}"), door.session(account) as opened:
             session = case.value(opened, f"log-in of {account}")
             # Only what leaves nothing behind: on a weak device the command in front is carried out.
-            harmless = [name for name, action in door.actions.items() if action.ready and not action.effects]
-            carriers = [*harmless[:1], *(name for name in harmless[1:] if door.spec.actions[name].args)]
+            actions = {name: action for name, action in door.actions.items() if action.ready and action.plain}
+            harmless = [name for name, action in actions.items() if not action.effects]
+            carriers = [*harmless[:1], *(name for name in harmless[1:] if actions[name].harmless)]
             smuggled = [tail for name in carriers for tail in marker.smuggled(door.line_of(name))]
             for line in filter(door.carries, marker.lines() + smuggled):
                 if not _no_shell(case, marker, repr(line), session.send_line(line, operation="shell line")):

@@ -8,7 +8,7 @@ from time import monotonic
 
 from harness.case import Case
 from harness.device.outcomes import Refused
-from harness.instances import updates
+from harness.instances import partable, parted_updates
 from harness.links.file_server import Offer
 from harness.procedures.updating import BUSY, UpdateStatus, Updating
 from harness.rig.bundles import Bundle, newest_update
@@ -31,7 +31,10 @@ def interruptions(device: DeviceFile) -> Iterable[Instance]:
     """Each way to break a transfer, of each declared way to make one."""
     for claim_id, claim in device.claims_of(UpdateClaim).items():
         for name in INTERRUPTIONS:
-            if name.partition("-")[0] in claim.ways and (claim.stall is not None or "stalled" not in name):
+            way = name.partition("-")[0]
+            if way == "upload" and not partable(device, claim.surface):
+                continue
+            if way in claim.ways and (claim.stall is not None or "stalled" not in name):
                 yield Instance(name, (claim_id, name))
 
 
@@ -65,7 +68,7 @@ def test_interrupted(case: Case, claim_id: str, how: str) -> None:
     effects=[Effect.FIRMWARE],
     slow=True,
 )
-@each("claim_id", updates)
+@each("claim_id", parted_updates)
 def test_two_at_once(case: Case, claim_id: str) -> None:
     updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     data, half = good.read(), len(good.read()) // 2
@@ -125,7 +128,7 @@ def upload_too_large(updating: Updating, good: Bundle) -> None:
     """An upload that announces more than there is room for."""
     request = updating.request(good.read()[:1000], name=good.path.name)
     headers = (*request.headers, (b"Content-Length", str(TOO_LARGE).encode()))
-    outcome = updating.door.send(replace(request, headers=headers), action="update-upload", first=100)
+    outcome = updating.http_door.send(replace(request, headers=headers), action="update-upload", first=100)
     updating.case.expect_refused(f"an upload of {TOO_LARGE} bytes", outcome, claim=updating.id)
     expect_given_up(updating, "an upload that is too large", within=updating.claim.stall or 0)
 

@@ -7,7 +7,7 @@ from threading import Event
 from time import monotonic
 
 from harness.case import Case
-from harness.instances import updates
+from harness.instances import partable, parted_updates
 from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
 from harness.rig.bundles import newest_update
@@ -33,6 +33,8 @@ def stages(device: DeviceFile) -> Iterable[Instance]:
     """Each stage of an update, and the first start of the new version."""
     for claim_id, claim in device.claims_of(UpdateClaim).items():
         for stage in STAGES if "upload" in claim.ways else ():
+            if stage == "receiving" and not partable(device, claim.surface):
+                continue
             yield Instance(stage, (claim_id, stage))
 
 
@@ -70,7 +72,7 @@ def test_power_cut(case: Case, claim_id: str, stage: str) -> None:
     long=True,
     severity="blocker",
 )
-@each("claim_id", updates)
+@each("claim_id", parted_updates)
 def test_many_power_cuts(case: Case, claim_id: str) -> None:
     cutting = Cutting(case, claim_id)
     with case.expecting(IncidentKind.RESTART, within=sum(MANY.values()) * cutting.limit):
@@ -128,7 +130,8 @@ class Cutting:
             _, started = updating.begin_restart()
             self._into_first_start(at, started)
         else:
-            case.twin("the upload is taken", updating.do("update-upload", octets=self.good.read(), name="update"))
+            told = {"name": "update"} if updating.names_bundles else {}
+            case.twin("the upload is taken", updating.do("update-upload", octets=self.good.read(), **told))
             self._into(stage, at, written)
         self._note_written(stage, written)
         updating.power_cycle(self.installed, self.good.version, within=2 * self.limit)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from harness.case import Case
 from harness.device.outcomes import Accepted
-from harness.instances import update_bundles, updates
+from harness.instances import update_bundles
 from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
 from harness.rig.bundles import Bundle, load_bundles, newest_update
 from harness.rig.claims import UpdateClaim
-from harness.rig.device_file import DeviceFile, HttpSurface
+from harness.rig.device_file import DeviceFile, LogInSurface
 from harness.rig.rig_file import Effect
 from harness.testcase import About, Instance, contributes, each, each_on_rig, testcase, verifies
 from harness.watch import IncidentKind
@@ -28,11 +28,18 @@ def other_roles(device: DeviceFile) -> Iterable[Instance]:
     for claim_id, claim in device.claims_of(UpdateClaim).items():
         spec = device.surfaces[claim.surface]
         roles: dict[str, str] = {}
-        for account in spec.accounts if isinstance(spec, HttpSurface) else ():
+        for account in spec.accounts if isinstance(spec, LogInSurface) else ():
             roles.setdefault(device.accounts[account].role, account)
         for role, account in roles.items():
             if role not in claim.roles:
                 yield Instance(role, (claim_id, account))
+
+
+def fetched(device: DeviceFile) -> Iterable[Instance]:
+    """Claims about updates that the device fetches."""
+    for claim_id, claim in device.claims_of(UpdateClaim).items():
+        if "url" in claim.ways:
+            yield Instance(claim.surface, (claim_id,))
 
 
 @testcase(
@@ -59,7 +66,7 @@ def test_refused(case: Case, claim_id: str, bundle: str) -> None:
     slow=True,
     severity="blocker",
 )
-@each_on_rig("claim_id, bundle", update_bundles("refused", why=["version"]))
+@each_on_rig("claim_id, bundle", update_bundles("refused", why=["version"], named=True))
 def test_renamed(case: Case, claim_id: str, bundle: str) -> None:
     bad = load_bundles(case.bench.rig)[bundle]
     refuse(case, claim_id, bad, name=f"update-{newest_update(case.bench.rig).version}{bad.path.suffix}")
@@ -85,7 +92,8 @@ def test_role(case: Case, claim_id: str, account: str) -> None:
     session = case.value(door.log_in(account), f"log-in of {account}")
     taken = False
     if "upload" in updating.claim.ways:
-        outcome = session.do("update-upload", octets=data, name=good.path.name)
+        told = {"name": good.path.name} if updating.names_bundles else {}
+        outcome = session.do("update-upload", octets=data, **told)
         taken |= isinstance(outcome, Accepted)
         case.expect_denied(f"{account} uploads a good update", door, outcome, claim=claim_id)
     if "url" in updating.claim.ways and not taken:
@@ -113,7 +121,7 @@ def test_role(case: Case, claim_id: str, account: str) -> None:
     unqualified=True,
     slow=True,
 )
-@each("claim_id", updates)
+@each("claim_id", fetched)
 def test_source(case: Case, claim_id: str) -> None:
     updating, good = Updating(case, claim_id), newest_update(case.bench.rig)
     action = updating.door.actions.get("update-url")

@@ -8,10 +8,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+from werkzeug.formparser import parse_form_data
 
 from harness.clean import Masker
 from harness.device import make_surface
@@ -62,6 +64,12 @@ surfaces:
       rate: {method: PUT, path: /rate, body: {rate: '{rate}', serial: '{serial}'}, args: {rate: 60.0}}
       restore:
         {method: PUT, path: /restore, headers: {X-Passphrase: '{passphrase}'}, octets: none, args: {passphrase: pp}}
+      update-upload:
+        method: POST
+        path: /update
+        form: {kind: 'update of {serial}'}
+        file: {field: bundle, name: '{name}'}
+        octets: none
       broken: {method: GET, path: /broken}
       slow: {method: GET, path: /slow, within: 0.2}
     fields:
@@ -132,6 +140,16 @@ class Toy(BaseHTTPRequestHandler):
                 self.reply(200, {})
             case "/restore":
                 self.reply(200 if body == b"\x00backup" else 422, {"error": "not a backup"})
+            case "/update":
+                length = self.headers["Content-Length"]
+                given = {
+                    "CONTENT_TYPE": self.headers["Content-Type"],
+                    "CONTENT_LENGTH": length,
+                    "REQUEST_METHOD": "POST",
+                }
+                _, form, files = parse_form_data({**given, "wsgi.input": BytesIO(body)})
+                self.server.uploads.append((dict(form), {name: (f.filename, f.read()) for name, f in files.items()}))
+                self.reply(201 if files else 422, {})
             case "/broken":
                 self.reply(500, {"error": "oops"})
             case "/slow":
@@ -169,6 +187,7 @@ class ToyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Toy)
         self.tokens: dict[str, str] = {}
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.uploads: list[tuple[dict[str, str], dict[str, tuple[str | None, bytes]]]] = []
         self.connections: set[object] = set()
         self.hold = threading.Event()
 
@@ -301,6 +320,19 @@ def test_arguments_are_filled_in(api: HttpSurface, toy: ToyServer):
     ):
         with pytest.raises(UsageError):
             wrong()
+    session.log_out()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00bundle\r\n--\r\n", bytes(range(256)) * 300], ids=["empty", "odd", "long"])
+@pytest.mark.parametrize("name", ["good.raucb", 'a"b; c.bin', "pä.bin"])
+def test_a_file_is_uploaded_as_browsers_do(api: HttpSurface, toy: ToyServer, data: bytes, name: str):
+    session = logged_in(api.log_in("ann"))
+    assert isinstance(session.do("update-upload", octets=data, name=name), Accepted)
+    form, files = toy.uploads[-1]
+    assert form == {"kind": "update of S1"}
+    assert files == {"bundle": (name, data)}
+    with pytest.raises(UsageError):
+        session.do("update-upload", octets=data)
     session.log_out()
 
 

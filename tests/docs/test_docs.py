@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from harness.cli import _parser
 from harness.pytest_plugin import pytest_addoption
-from harness.rig import claims, control_specs, device_file, http_surface, message_surface, rig_file
+from harness.rig import claims, control_specs, device_file, file_transfer, http_surface, message_surface, rig_file
 from harness.rig.baseline import BASELINE
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
 
@@ -48,11 +48,14 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     device_file.FingerprintItem: "Fingerprint",
     device_file.DialogueLogin: "Log-in",
     device_file.Action: "Action",
+    file_transfer.Upload: "Upload",
+    file_transfer.Download: "Download",
     device_file.FieldCodec: "Field",
     http_surface.HttpLogin: "HTTP log-in",
     http_surface.HttpPattern: "HTTP pattern",
     http_surface.HttpRequestSpec: "HTTP request",
     http_surface.HttpAction: "HTTP action",
+    http_surface.HttpFile: "HTTP file",
     message_surface.Framing: "Framing",
     message_surface.Checksum: "Checksum",
     message_surface.MessageLogin: "Message log-in",

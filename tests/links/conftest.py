@@ -21,6 +21,8 @@ from harness.links.can import CanLink, open_can
 
 VIRTUAL_BUSES = (f"bus{number}" for number in count())
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 @dataclass
 class Recording:

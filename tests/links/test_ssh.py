@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +15,9 @@ from pathlib import Path
 
 import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
+from ssh_daemon import make_key, running_sshd
 
 from harness.errors import LinkLost, UsageError
 from harness.links.dialer import HostDialer
@@ -41,15 +37,6 @@ from harness.links.ssh_algorithms import parse_kexinit
 from harness.links.stream import StreamLink
 
 
-def make_key(path: Path) -> str:
-    key = ed25519.Ed25519PrivateKey.generate()
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-    )
-    path.chmod(0o600)
-    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-
-
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[str, tuple[Path, str]]:
     folder = tmp_path_factory.mktemp("keys")
@@ -61,32 +48,8 @@ def keys(tmp_path_factory) -> dict[str, tuple[Path, str]]:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory, keys) -> Iterator[int]:
-    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None or os.geteuid() != 0:
-        pytest.skip("needs openssh-server and root")
-    folder = tmp_path_factory.mktemp("sshd")
-    (folder / "authorized_keys").write_text(keys["user"][1] + "\n")
-    (folder / "authorized_keys").chmod(0o600)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {keys['host'][0]}\nPidFile none\nUsePAM no\nStrictModes no\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin yes\nPasswordAuthentication yes\n"
-        "KbdInteractiveAuthentication no\nAllowTcpForwarding no\nKexAlgorithms +diffie-hellman-group14-sha1\n"
-        "Subsystem sftp internal-sftp\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    process = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 5
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
-    yield port
-    process.terminate()
-    process.wait(5)
+    with running_sshd(tmp_path_factory.mktemp("sshd"), keys) as port:
+        yield port
 
 
 def dial(port: int, keys, recording, **options):

@@ -177,6 +177,36 @@ def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, 
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("transfer", "words"),
+    [
+        ("upload: {by: xmodem, octets: none, within: 9}", "needs `ready_when`"),
+        ("upload: {by: xmodem, ready_when: now, path: x, octets: none, within: 9}", "leave `path` out"),
+        ("upload: {by: ymodem, ready_when: now, octets: none, within: 9}", "the name it gives the file"),
+        ("upload: {by: sftp, octets: none, within: 9}", "needs a `path`"),
+        ("upload: {by: sftp, path: x, link: smoke, octets: none, within: 9}", "no link named 'smoke'"),
+        ("upload: {by: scp, path: x, ready_when: now, octets: none, within: 9}", "leave `ready_when` out"),
+        ("upload: {by: zmodem, octets: none, within: 9}", "xmodem-1k"),
+        ("upload: {by: sftp, path: x, octets: none}", "within"),
+        ("download: {by: ymodem, ready_when: now, path: x, within: 9}", "the device names the file"),
+        ("download: {by: xmodem, ready_when: now, link: ssh, within: 9}", "leave `link` out"),
+        ("download: {by: sftp, path: x, within: 9}, upload: {by: sftp, path: x, octets: none, within: 9}", "either"),
+    ],
+)
+def test_a_mistake_in_a_file_transfer_is_named(bench: Path, transfer: str, words: str) -> None:
+    edited(bench.parent / "pump.yaml", "      config: {send: config}", f"      config: {{send: config, {transfer}}}")
+    with pytest.raises(UsageError) as caught:
+        load_rig(bench)
+    assert words in str(caught.value)
+
+
+def test_an_operation_of_a_dialogue_with_a_file_takes_its_arguments(bench: Path) -> None:
+    made = "backup: {send: save, download: {by: sftp, path: x, within: 9}}"
+    edited(bench.parent / "pump.yaml", "      config: {send: config}", f"      config: {{send: config}}\n      {made}")
+    with pytest.raises(UsageError, match="the operation has passphrase"):
+        load_rig(bench)
+
+
 @pytest.mark.parametrize("due", ["2027-06-30", "'2027-06-30'", "not required", "''"])
 def test_a_calibration_is_due_on_a_day_or_not_at_all(bench: Path, due: str) -> None:
     edited(bench, "targets:", f"equipment: [{{name: PSU, maker: Rigol, calibration_due: {due}}}]\ntargets:")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from pathlib import Path
 
 from harness.capture import NullTap
 from harness.links.serial import open_serial
@@ -44,6 +46,32 @@ def test_a_death_string_is_seen_once_even_split(tmp_path: object) -> None:
 
 def test_an_echo_of_what_was_sent_is_no_death(tmp_path: object) -> None:
     assert watched(str(tmp_path), [(b"Kernel panic\r", [b"Kernel panic\r\nerror: unknown command\r\n"])]) == []
+
+
+def test_a_file_on_the_line_is_nothing_the_device_says(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+        stream = open_serial(f"unix:{path}", baudrate=115200, name="console", tap=NullTap())
+        peer, _ = server.accept()
+    watch = ConsoleWatch(stream, patterns=["Kernel panic"], sent=lambda: b"")
+
+    def say(text: bytes) -> list[str]:
+        wanted = watch.report().samples + len(text)
+        peer.sendall(text)
+        deadline = time.monotonic() + 5
+        while watch.report().samples < wanted:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+        return [incident.detail for incident in watch.report().incidents]
+
+    with peer:
+        with stream.file_transfer():
+            assert say(b"log: Kernel panic of last year, Kernel ") == []
+        assert say(b"panic\r\n") == []
+        assert say(b"Kernel panic\r\n") == ["Kernel panic"]
+        stream.close()
 
 
 def test_ordinary_output_is_no_incident(tmp_path: object) -> None:
