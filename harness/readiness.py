@@ -1,10 +1,11 @@
-"""What a rig asks of the bench that no file can tell, looked at before anything starts: a person, adapters."""
+"""What a rig asks of the bench, looked at before anything starts: surfaces by own Python, a person, adapters."""
 
 from __future__ import annotations
 
 import contextlib
 
 from harness.control.operator import check_terminal
+from harness.device.custom import check_custom
 from harness.errors import BenchFault
 from harness.links.usb_port import locate
 from harness.rig.loading import Rig
@@ -19,8 +20,10 @@ def check_ready(rig: Rig) -> None:
     An adapter that is missing is none: it is a fault of the bench, which the run records.
 
     Raises:
-        UsageError: nobody is there to be asked, or an adapter cannot be told from another one or may not be used.
+        UsageError: a surface's own Python is missing or of the wrong shape, nobody is there to be asked, or an adapter
+            cannot be told from another one or may not be used.
     """
+    check_custom(rig)
     if isinstance(rig.file.control, OperatorControlSpec):
         check_terminal()
     for name, spec in rig.file.links.items():

@@ -17,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from harness.errors import UsageError
+from harness.rig.can_database import Neighbours
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
 
@@ -68,6 +69,11 @@ class Rig:
             raise UsageError("weaknesses can be switched on in a firmware fixture only", where=str(self.path))
         flawed = control.model_copy(update={"weaknesses": tuple(names)})
         return replace(self, file=self.file.model_copy(update={"control": flawed}))
+
+    def where_in_device(self, *key: str | int) -> str:
+        """Return `file:line: key` of a key of the device file, for messages."""
+        tree = YAML(typ="rt").load(self.device_path.read_bytes())
+        return _where(self.device_path, tree, key)
 
     def secrets(self) -> list[str]:
         """Return every credential of device and unit, for masking."""
@@ -125,7 +131,7 @@ def load_rig(path: Path) -> Rig:
 
 
 def load_device(path: Path) -> tuple[DeviceFile, str]:
-    """Read a device file; return it with the SHA-256 of its bytes.
+    """Read a device file; return it with the SHA-256 of its bytes, and those of its CAN databases after them.
 
     Raises:
         UsageError: as `load_rig`.
@@ -164,8 +170,10 @@ def _load(path: Path, model: type[M]) -> tuple[Any, M, str]:
     if not isinstance(tree, CommentedMap):
         raise UsageError("is not a mapping of keys to values", where=f"{path}:1", hint="see docs/device-file.md")
     data = _plain(path, tree, tree, ())
+    beside = Neighbours(path.parent)
     try:
-        return tree, model.model_validate(data), hashlib.sha256(blob).hexdigest()
+        valid = model.model_validate(data, context=beside)
+        return tree, valid, hashlib.sha256(b"".join((blob, *beside.read))).hexdigest()
     except ValidationError as error:
         raise _usage(path, tree, error) from error
 
