@@ -91,7 +91,8 @@ class Neighbours:
             database = cantools.database.load_string(blob.decode("cp1252", "replace"), database_format="dbc")
         except (cantools.Error, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             # The parser lets the errors of its own steps through.
-            raise ValueError(f"is no DBC: {str(error)[:200] or type(error).__name__}") from None
+            why = str(error).removeprefix("DBC: ")[:200] or type(error).__name__
+            raise ValueError(f"is no DBC: {why}") from None
         assert isinstance(database, Database)
         for message in database.messages:
             if message.name in self._messages:

@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
@@ -99,6 +99,7 @@ def test_signals_are_decoded(name: str, data: str, value: float | None) -> None:
     assert SIGNALS[name].decode(bytes.fromhex(data)) == (value if value is None else pytest.approx(value, nan_ok=True))
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(sorted(SIGNALS)), data=st.binary(max_size=64))
 def test_any_frame_is_a_number_or_none(name: str, data: bytes) -> None:
     value = SIGNALS[name].decode(data)
@@ -134,6 +135,7 @@ def test_a_mistake_is_named_with_file_line_and_key(device: Path, old: str, new: 
     assert words in first
 
 
+@settings(deadline=None)  # the first one imports the parser
 @given(blob=st.binary(max_size=120) | st.text(alphabet='BO_SG :|@+-(),[]"0123456789M\n', max_size=120).map(str.encode))
 def test_any_bytes_are_a_database_or_a_mistake(blob: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("dbc")
