@@ -94,6 +94,123 @@ class Door(CustomLogInSurface):
 number = 7
 """
 
+PANEL = """\
+import re
+from harness.device.answer import Answer
+from harness.device.custom import CustomLogInSurface
+from harness.device.log_in import Entrance, Session
+from harness.device.outcomes import Accepted, NoAnswer, Refused, SessionRefused, Unintelligible
+
+class Panel(CustomLogInSurface):
+    announces_log_off = False
+
+    def try_log_in(self, user, password):
+        entrance = self.enter()
+        outcome = entrance.attempt(user, password)
+        if not isinstance(outcome, Accepted):
+            entrance.close()
+        return outcome
+
+    def enter(self):
+        return Hall(self)
+
+    def words(self, outcome):
+        return outcome.received
+
+    def denied(self, outcome):
+        return None
+
+    def ended(self, outcome):
+        return None
+
+    def ask(self, stream, text):
+        sent, since = text.encode() + b"\\n", stream.mark()
+        stream.send(sent)
+        found = stream.expect(re.compile(rb"[^\\n]*\\n"), since=since, timeout=self.wiring.answer_within)
+        if found is None:
+            return NoAnswer(sent=sent)
+        said = re.fullmatch(rb"(OK|NO)((?: \\w+=[\\w.]+)*)\\n", found.data)
+        if said is None:
+            return Unintelligible(sent=sent, received=found.data)
+        if said[1] == b"NO":
+            return SessionRefused("refused", sent=sent, received=found.data)
+        values = tuple(tuple(pair.split("=")) for pair in said[2].decode().split())
+        return Accepted(Answer(lines=values, text=found.data), sent=sent, received=found.data)
+
+class Hall(Entrance):
+    def __init__(self, surface):
+        self.surface = surface
+        self.stream = surface.wiring.open_stream(surface.spec.link)
+
+    def attempt(self, user, password=None):
+        password = self.surface.accounts[user].password if password is None else password
+        said = self.surface.ask(self.stream, f"LOGIN {user} {password}")
+        outcome = Accepted(Inside(self, user), said.sent, said.received) if isinstance(said, Accepted) else said
+        self.surface.observe(f"log in {user}", outcome)
+        return outcome
+
+    def do(self, action):
+        return self.surface.ask(self.stream, action)
+
+    def close(self):
+        self.surface.wiring.close_stream(self.surface.spec.link, self.stream)
+
+class Inside(Session):
+    def __init__(self, hall, account):
+        self.hall, self.account = hall, account
+
+    def do(self, action, *args, octets=None, **named):
+        outcome = self.hall.do(action)
+        self.hall.surface.observe(action, outcome)
+        return outcome
+
+    def unknown(self):
+        return self.do("xyzzy")
+
+    def log_out(self):
+        said = self.do("logout")
+        self.drop()
+        return Accepted(None, said.sent, said.received) if isinstance(said, Accepted) else said
+
+    def drop(self):
+        self.hall.close()
+
+    def wait_logged_off(self, *, timeout):
+        return None
+
+    def over(self, *, within):
+        return isinstance(self.do("status"), Refused)
+"""
+PANEL_DEVICE = """\
+device: panel
+manufacturer: B
+model: panel
+kind: panel
+version: '1.0'
+identity: panel
+accounts: {ann: {role: boss, password: right-horse-7}}
+links: [line]
+surfaces:
+  panel:
+    type: custom-log-in
+    link: line
+    entry_point: panel
+    accounts: [ann]
+    actions: {status: {}}
+    fields:
+      model: {action: status, name: model}
+      serial: {action: status, name: serial}
+      version: {action: status, name: version}
+      uptime: {action: status, name: uptime, scale: 0.001}
+claims:
+  VERSION:
+    type: version
+    surfaces: [panel]
+    pattern: '\\d\\.\\d'
+    source: {document: D, revision: '1', section: '1'}
+    status: approved
+"""
+
 
 class Beacon(socketserver.StreamRequestHandler):
     """The device of the documentation; `lie` is what it says instead."""
@@ -101,10 +218,21 @@ class Beacon(socketserver.StreamRequestHandler):
     server: BeaconServer
 
     def handle(self) -> None:
+        inside = False
         for line in self.rfile:
+            if self.server.lie is None and line.split() != [b"HELLO"]:
+                inside = line == b"LOGIN ann right-horse-7\n" or (inside and line != b"logout\n")
+                self.wfile.write(self.said_to(line) if inside or line == b"logout\n" else b"NO\n")
+                continue
             uptime = round((time.monotonic() - self.server.since) * 1000)
             right = b"BEACON B7 1.0 %d\n" % uptime if line == b"HELLO\n" else b"NO\n"
             self.wfile.write(right if self.server.lie is None else self.server.lie)
+
+    def said_to(self, line: bytes) -> bytes:
+        """What the panel answers to somebody who is logged in."""
+        uptime = round((time.monotonic() - self.server.since) * 1000)
+        status = b"OK model=panel serial=B7 version=1.0 uptime=%d\n" % uptime
+        return {b"status\n": status, b"xyzzy\n": b"NO\n"}.get(line, b"OK\n")
 
 
 class BeaconServer(socketserver.ThreadingTCPServer):
@@ -178,6 +306,17 @@ def test_a_testcase_passes_on_it(place: Path) -> None:
     code, output = proofrig(place, "run", "rig.yaml", "test_version.py", "--no-html")
     assert code == 0, output
     assert "PASS" in output
+
+
+def test_people_log_in_on_a_class_of_ones_own(place: Path) -> None:
+    install(place / "site", "panel", PANEL, "[proofrig.surfaces]\npanel = panel:Panel\n")
+    (place / "device.yaml").write_text(PANEL_DEVICE)
+    code, output = proofrig(place, "rig", "check", "rig.yaml")
+    assert code == 0, output
+    assert "log in ann" in output
+    assert "identity: panel B7 1.0" in output
+    code, output = proofrig(place, "run", "rig.yaml", "test_version.py", "--no-html")
+    assert code == 0, output
 
 
 @pytest.mark.parametrize(
