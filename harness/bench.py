@@ -19,6 +19,7 @@ from harness.control.process import ProcessControl
 from harness.control.qemu import QemuControl
 from harness.device import make_surface
 from harness.device.bus_commands import BusCommandSurface
+from harness.device.custom import check_custom
 from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface
@@ -74,6 +75,7 @@ class Bench:
             UsageError: something the rig names is not there.
             BenchFault: somebody else has the rig, or the control cannot be made.
         """
+        check_custom(self.rig)
         self._lock = lock_rig(self.rig)
         (self.run_dir / "captures").mkdir(parents=True, exist_ok=True)
         self._control = make_control(

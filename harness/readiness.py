@@ -1,4 +1,4 @@
-"""What a rig asks of the bench that no file can tell, looked at before anything starts: a person, a place, adapters."""
+"""What a rig asks of the bench, looked at before anything starts: own Python, a person, a place, adapters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 from harness.control.machine import load_machine
 from harness.control.making import make_place
 from harness.control.operator import check_terminal
+from harness.device.custom import check_custom
 from harness.errors import BenchFault
 from harness.links.usb_port import locate
 from harness.rig.loading import Rig
@@ -28,9 +29,11 @@ def check_ready(rig: Rig) -> None:
     are faults of the bench, which the run records.
 
     Raises:
-        UsageError: nobody is there to be asked, a shared place is somebody else's or not known, an adapter cannot be told
-            from another one or may not be used, or the firmware fixture has no such weakness.
+        UsageError: a surface's own Python is missing or of the wrong shape, nobody is there to be asked, a shared place is
+            somebody else's or not known, an adapter cannot be told from another one or may not be used, or the firmware
+            fixture has no such weakness.
     """
+    check_custom(rig)
     match rig.file.control:
         case OperatorControlSpec():
             check_terminal()

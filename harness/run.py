@@ -26,8 +26,8 @@ from harness.testcase import Meta
 __all__ = ["Run", "make_run_dir"]
 
 _TOOLS = (
-    "proofrig", "pytest", "pyserial", "python-can", "can-isotp", "udsoncan", "pymodbus", "paramiko", "boofuzz",
-    "allure-pytest",
+    "proofrig", "pytest", "pyserial", "python-can", "can-isotp", "cantools", "udsoncan", "pymodbus", "paramiko",
+    "boofuzz", "allure-pytest",
 )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from harness.device.outcomes import NoAnswer, Outcome
 from harness.errors import BenchFault, UsageError
 from harness.links.can import CanLink, open_can, open_socketcand
 from harness.links.dialer import Dialer
-from harness.links.http import HttpLink, Trust
+from harness.links.http import HttpLink
+from harness.links.http_trust import Trust
 from harness.links.isotp import IsoTpLink
 from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
 from harness.links.network import open_tcp
@@ -22,6 +23,7 @@ from harness.links.serial import open_serial
 from harness.links.ssh import SshHostKeyMismatch, SshLink, SshNoConnection, SshRefused, open_ssh
 from harness.links.stream import StreamLink
 from harness.links.uds import UdsClient
+from harness.rig.can_database import EXTENDED_FLAG
 from harness.rig.loading import Rig
 from harness.rig.rig_file import (
     CanLinkSpec,
@@ -148,11 +150,16 @@ class RigWiring:
         return self._modbus[link]
 
     def uds(self, link: str, request_id: int, response_id: int) -> UdsClient:
-        """Return the UDS client for one pair of identifiers."""
+        """Return the UDS client for one pair of identifiers, with bit 31 set where they have 29 bits."""
         key = (link, request_id)
         if key not in self._diagnostics:
             transport = IsoTpLink(
-                self.can(link), tx_id=request_id, rx_id=response_id, name=f"{link} UDS", tap=self.tap(uds_tap(link))
+                self.can(link),
+                tx_id=request_id & ~EXTENDED_FLAG,
+                rx_id=response_id & ~EXTENDED_FLAG,
+                name=f"{link} UDS",
+                tap=self.tap(uds_tap(link)),
+                extended=bool(request_id & EXTENDED_FLAG),
             )
             self._diagnostics[key] = (transport, UdsClient(transport))
         return self._diagnostics[key][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.device.bus_commands import BusCommandSurface
+from harness.device.custom import make_custom
 from harness.device.dialogue import DialogueSurface
 from harness.device.http import HttpSurface
 from harness.device.messages import MessageSurface
@@ -30,3 +31,5 @@ def make_surface(name: str, wiring: Wiring, *, device: spec_of.DeviceFile) -> Su
             return UdsSurface(name, wiring, spec=spec)
         case spec_of.BusCommandSurface():
             return BusCommandSurface(name, wiring, spec=spec)
+        case spec_of.CustomSurface() | spec_of.CustomLogInSurface():
+            return make_custom(name, wiring, spec=spec, accounts=device.accounts)

@@ -31,7 +31,7 @@ def guesses(device: DeviceFile, account: str, *, serial: str, claimed_weak: tupl
         serial: serial number of the very unit, as on its label.
         claimed_weak: what the accounts claim names.
     """
-    right = {known.password for known in device.accounts.values()}
+    right = {known.password for known in device.accounts.values() if known.password}
     return [guess for guess in dict.fromkeys(_all(device, account, serial, claimed_weak)) if guess not in right]
 
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from harness.device.answer import Answer
 from harness.device.arguments import fitted
-from harness.device.http_exchange import HttpExchange
-from harness.device.log_in import Entrance, LoggedOff, LogInSurface, Session
+from harness.device.http_digest import Digest
+from harness.device.http_entrance import HttpEntrance
+from harness.device.http_exchange import Credentials, HttpExchange, refused_by_alert
+from harness.device.log_in import LoggedOff, LogInSurface, Session
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, SessionRefused
 from harness.device.surface import Wiring
 from harness.errors import BenchFault, UsageError
-from harness.links.http import HttpConnection, HttpRequest, HttpSilence, Trust
+from harness.links.http import HttpConnection, HttpRequest, HttpSilence
+from harness.links.http_trust import ClientCertificate, Trust, self_signed
 from harness.links.tls import TlsIdentityMismatch
 from harness.rig import device_file as spec_of
 from harness.rig.http_surface import HttpRequestSpec
 from harness.rig.templates import Scalar
 
-__all__ = ["HttpEntrance", "HttpSession", "HttpSurface"]
+__all__ = ["HttpSession", "HttpSurface"]
 
 KEPT = 5.0
 """Seconds a connection is used again after its last answer; older ones the device may be about to close."""
@@ -28,12 +32,19 @@ KEPT = 5.0
 class HttpSession(Session):
     """One logged-in session. Made by `HttpSurface.log_in`; close it with `log_out` or `drop`."""
 
-    def __init__(self, surface: HttpSurface, account: str, token: str, connection: HttpConnection) -> None:
+    def __init__(
+        self, surface: HttpSurface, account: str, credentials: Credentials, connection: HttpConnection
+    ) -> None:
         self.surface = surface
         self.account = account
-        self.token = token
+        self.credentials = credentials
         self._connection: HttpConnection | None = connection
         self._used = time.monotonic()
+
+    @property
+    def token(self) -> str:
+        """What the device knows the session by; empty where it keeps none."""
+        return self.credentials.token
 
     def do(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
         """Carry out a declared action (`Session.do`)."""
@@ -53,13 +64,20 @@ class HttpSession(Session):
         pace: float | None = None,
         within: float | None = None,
     ) -> Outcome[Answer]:
-        """Send any request as `HttpSurface.send`, on the session's connection."""
-        connection = self._connected()
-        if isinstance(connection, NoAnswer):
-            self.surface.observe(action or "request", connection)
-            return connection
-        outcome = self.surface.send_on(connection, request, action=action, first=first, pace=pace, within=within)
-        self._used = time.monotonic()
+        """Send any request as `HttpSurface.send`, on the session's connection; again where a nonce was stale."""
+        digest = self.credentials.digest
+        outcome: Outcome[Answer] = NoAnswer("nothing was sent")
+        for _ in range(2):
+            connection = self._connected()
+            if isinstance(connection, NoAnswer):
+                self.surface.observe(action or "request", connection)
+                return connection
+            outcome = self.surface.send_on(
+                connection, request, action=action, first=first, pace=pace, within=within, digest=digest
+            )
+            self._used = time.monotonic()
+            if digest is None or not digest.renewed:
+                break
         return outcome
 
     def unknown(self) -> Outcome[object]:
@@ -67,8 +85,12 @@ class HttpSession(Session):
         return self.send(self.surface.fill(self.surface.spec.unknown_request, session=self), action="unknown request")
 
     def log_out(self) -> Outcome[None]:
-        """End the session in the declared way."""
-        said = self.send(self.surface.fill(self.surface.spec.login.log_out, session=self), action="log out")
+        """End the session in the declared way; where the device keeps none there is nothing to say."""
+        asked = self.surface.spec.login.log_out
+        if asked is None:
+            self.drop()
+            return Accepted(None)
+        said = self.send(self.surface.fill(asked, session=self), action="log out")
         self.drop()
         return Accepted(None, sent=said.sent, received=said.received) if isinstance(said, Accepted) else said
 
@@ -102,7 +124,7 @@ class HttpSession(Session):
         if kept is not None and kept.reusable and time.monotonic() - self._used < KEPT:
             return kept
         self.drop()
-        made = self.surface.connect()
+        made = self.surface.connect(self.credentials.certificate)
         if not isinstance(made, NoAnswer):
             self._connection = made
         return made
@@ -127,11 +149,17 @@ class HttpSurface(LogInSurface):
         return self.try_log_in(account, self.accounts[account].password if password is None else password)
 
     def try_log_in(self, user: str, password: str) -> Outcome[HttpSession]:
-        """Log in with any user name and password, on a connection of its own."""
-        connection = self.connect()
+        """Log in with any user name and password, on a connection of its own.
+
+        Where people are known by a certificate, any password but the declared one stands for a certificate in that
+        name which nobody has signed.
+        """
+        certificate = self.certificate_of(user, password)
+        connection = self.connect(certificate)
         if isinstance(connection, NoAnswer):
-            self._seen(f"log in {user}", connection)
-            return connection
+            outcome: Outcome[HttpSession] = refused_by_alert(connection) if certificate else connection
+            self._seen(f"log in {user}", outcome)
+            return outcome
         outcome = self.log_in_on(connection, user, password)
         if not isinstance(outcome, Accepted):
             connection.close()
@@ -139,16 +167,45 @@ class HttpSurface(LogInSurface):
 
     def log_in_on(self, connection: HttpConnection, user: str, password: str) -> Outcome[HttpSession]:
         """Try to log in on an open connection, which stays open whatever comes of it."""
-        got = self._exchange.log_in(connection, user, password)
+        known = self._known(connection, user, password)
+        got = known
+        if isinstance(known, Accepted):
+            got = self._exchange.log_in(connection, user, password, known=known.value)
         outcome: Outcome[HttpSession]
         if not isinstance(got, Accepted):
             outcome = got
         else:
-            self.wiring.hide(got.value)
+            for value in got.value.values.values():
+                self.wiring.hide(value)
             session = HttpSession(self, user, got.value, connection)
             outcome = Accepted(session, sent=got.sent, received=got.received)
         self._seen(f"log in {user}", outcome)
         return outcome
+
+    def certificate_of(self, user: str, password: str) -> ClientCertificate | None:
+        """Return the certificate that stands for name and password; None where people are known by the password."""
+        if self.spec.asks_password:
+            return None
+        account = self.accounts.get(user)
+        if account is None or password != account.password:
+            return self_signed(user)
+        return ClientCertificate(
+            b"\n".join(Path(file).read_bytes() for file in (account.certificate, account.certificate_key))
+        )
+
+    def _known(self, connection: HttpConnection, user: str, password: str) -> Outcome[Credentials]:
+        """Return what can be said of somebody before the log-in."""
+        if self.spec.login.by != "digest":
+            return Accepted(Credentials(certificate=connection.client))
+        # On a connection of its own: many devices close the one on which they have said 401.
+        asked = self.connect()
+        if isinstance(asked, NoAnswer):
+            return asked
+        try:
+            digest = self._exchange.challenge(asked, user, password)
+        finally:
+            asked.close()
+        return Accepted(Credentials(digest=digest.value)) if isinstance(digest, Accepted) else digest
 
     def enter(self) -> HttpEntrance:
         """Stand before the log-in."""
@@ -192,7 +249,7 @@ class HttpSurface(LogInSurface):
         """Return a declared request filled in."""
         given = dict(values or {})
         if session is not None:
-            given |= {"account": session.account, "token": session.token}
+            given |= {**session.credentials.values, "account": session.account}
         return self._exchange.filled(spec, given, octets=octets, carried=session is not None)
 
     def send(
@@ -231,11 +288,12 @@ class HttpSurface(LogInSurface):
         first: int | None = None,
         pace: float | None = None,
         within: float | None = None,
+        digest: Digest | None = None,
     ) -> Outcome[Answer]:
-        """Send any request on an open connection, as `send`."""
+        """Send any request on an open connection, as `send`; `digest` says who it is from."""
         spec = self.spec.actions.get(action)
         time_limit = within or (spec.within if spec else None) or self.wiring.answer_within
-        got = self._exchange.ask(connection, request, within=time_limit, first=first, pace=pace)
+        got = self._exchange.ask(connection, request, within=time_limit, first=first, pace=pace, digest=digest)
         outcome = self._exchange.judge(got, spec) if isinstance(got, Accepted) else got
         self._seen(action or "request", outcome)
         return outcome
@@ -253,13 +311,13 @@ class HttpSurface(LogInSurface):
         self._seen(f"{action or 'request'}, cut after {first} bytes", outcome)
         return outcome
 
-    def connect(self) -> HttpConnection | NoAnswer:
-        """Open a connection, for bytes that are no request; close it.
+    def connect(self, certificate: ClientCertificate | None = None) -> HttpConnection | NoAnswer:
+        """Open a connection, for bytes that are no request; close it. `certificate` says who opens it.
 
         Raises:
             BenchFault: another certificate is shown than the pinned one.
         """
-        made = self.wiring.http(self.spec.link).connect()
+        made = self.wiring.http(self.spec.link).connect(client=certificate)
         if isinstance(made, TlsIdentityMismatch):
             raise BenchFault(
                 f"link {self.spec.link!r}: the certificate is not the pinned one, but {made.seen}",
@@ -298,49 +356,3 @@ class HttpSurface(LogInSurface):
     def ended(self, outcome: Outcome[object]) -> bool | None:
         """Say whether a refusal is one for want of a log-in."""
         return isinstance(outcome, SessionRefused) and outcome.kind == "over"
-
-
-class HttpEntrance(Entrance):
-    """Stands before the log-in. Each attempt on the same connection as long as the device keeps it open."""
-
-    def __init__(self, surface: HttpSurface) -> None:
-        self.surface = surface
-        self._connection: HttpConnection | None = None
-
-    def attempt(self, user: str, password: str | None = None) -> Outcome[HttpSession]:
-        """Try to log in; without `password` with the declared one of the account `user`."""
-        secret = self.surface.accounts[user].password if password is None else password
-        connection = self._open()
-        if isinstance(connection, NoAnswer):
-            self.surface.observe(f"log in {user}", connection)
-            return connection
-        outcome = self.surface.log_in_on(connection, user, secret)
-        if isinstance(outcome, Accepted):
-            # The connection belongs to the session now, and goes with it.
-            self._connection = None
-        return outcome
-
-    def do(self, action: str, *, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
-        """Ask for a declared action without having logged in (`Entrance.do`)."""
-        connection = self._open()
-        if isinstance(connection, NoAnswer):
-            self.surface.observe(f"{action} before log-in", connection)
-            return connection
-        request = self.surface.request(action, octets=octets, values=named)
-        return self.surface.send_on(connection, request, action=action)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _open(self) -> HttpConnection | NoAnswer:
-        if self._connection is not None and not self._connection.reusable:
-            self.close()
-        if self._connection is None:
-            made = self.surface.connect()
-            if isinstance(made, NoAnswer):
-                return made
-            self._connection = made
-        return self._connection

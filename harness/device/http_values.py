@@ -6,10 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from harness.rig.http_surface import HttpAction, HttpPattern
+from harness.links.http import HttpResponse
+from harness.rig.http_surface import HttpAction, HttpPattern, HttpTaken
 from harness.rig.templates import Scalar
 
 __all__ = [
@@ -21,9 +23,11 @@ __all__ = [
     "form_of",
     "matches",
     "multipart_of",
+    "named_values",
     "octets_of",
     "parse",
     "rows",
+    "taken",
 ]
 
 LONGEST_NAMES = 8_000_000
@@ -165,19 +169,55 @@ def rows(value: Any, name: str, columns: Mapping[str, str]) -> tuple[dict[str, s
     return tuple(found)
 
 
-def matches(pattern: HttpPattern, status: int, body: bytes) -> bool:
+def matches(pattern: HttpPattern, response: HttpResponse) -> bool:
     """Return whether an answer is as declared."""
-    if status not in pattern.status:
+    if response.status not in pattern.status:
         return False
-    if pattern.body and not re.search(pattern.body.encode(), body):
+    if pattern.body and not re.search(pattern.body.encode(), response.body):
         return False
+    for name, regex in pattern.headers.items():
+        header = response.header(name)
+        if header is None or not re.fullmatch(regex, header):
+            return False
     if not pattern.values:
         return True
-    value = parse(body)
+    value = parse(response.body)
     return all(
         isinstance(found := at(value, name), str | int | float | bool) and re.fullmatch(regex, _text(found))
         for name, regex in pattern.values.items()
     )
+
+
+def taken(what: HttpTaken, response: HttpResponse) -> str | None:
+    """Return what is to be taken out of an answer; `None` when it is not there."""
+    if what.value:
+        return at_text(parse(response.body), what.value)
+    if what.header:
+        return response.header(what.header)
+    if what.cookie:
+        return cookies(response).get(what.cookie)
+    found = re.search(what.body.encode(), response.body)
+    return found[1].decode("utf-8", errors="surrogateescape") if found and found[1] is not None else None
+
+
+def cookies(response: HttpResponse) -> dict[str, str]:
+    """Return the cookies an answer sets, by name; the first of a name counts."""
+    found: dict[str, str] = {}
+    for name, value in response.headers:
+        if name == b"set-cookie":
+            try:
+                morsels = SimpleCookie(value.decode("latin-1"))
+            except CookieError:
+                continue
+            for cookie, morsel in morsels.items():
+                found.setdefault(cookie, morsel.value)
+    return found
+
+
+def named_values(response: HttpResponse) -> tuple[tuple[str, str], ...]:
+    """Return headers and cookies of an answer as values with a name: `header:server`, `cookie:lang`."""
+    headers = [(f"header:{name.decode('latin-1')}", value.decode("latin-1")) for name, value in response.headers]
+    return (*headers, *((f"cookie:{name}", value) for name, value in cookies(response).items()))
 
 
 def _text(scalar: Any) -> str:

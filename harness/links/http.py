@@ -7,7 +7,6 @@ wait has a deadline, a redirect is an answer like any other, and the length it a
 from __future__ import annotations
 
 import hashlib
-import ssl
 import threading
 from dataclasses import dataclass
 from itertools import count
@@ -19,6 +18,7 @@ from harness.errors import UsageError
 from harness.links.base import Deadline, LinkStalled, PeerClosed
 from harness.links.bulk_tap import BulkTap
 from harness.links.dialer import Dialer
+from harness.links.http_trust import ClientCertificate, Trust
 from harness.links.network import open_tcp
 from harness.links.stream import StreamLink
 from harness.links.tls import TlsFailed, TlsIdentityMismatch, TlsLink, open_tls
@@ -30,7 +30,6 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpSilence",
-    "Trust",
 ]
 
 MAX_HEAD = 32 * 1024
@@ -42,18 +41,12 @@ LONG_ANSWER = 5
 RECORDED_BODY = 1024 * 1024
 """Of a longer body that is sent, capture and journal keep length and SHA-256 instead of the bytes."""
 
+VERDICT_WITHIN = 0.5
+"""Seconds a device has to say whether a client's certificate will do, before a request is sent all the same."""
+
 _PIECE = 16 * 1024
 _INTERIM = 8
 _BODIED = frozenset({b"POST", b"PUT", b"PATCH"})
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How the server is known: SHA-256 of its certificate in hexadecimal, or a file of authorities."""
-
-    fingerprint: str | None = None
-    ca_file: str | None = None
-    server_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,9 @@ class HttpGarbage:
 class HttpConnection:
     """One connection. `exchange` asks and waits; `send`, `upload` and `receive` do it in parts."""
 
-    def __init__(self, stream: StreamLink, tap: BulkTap, *, host: str) -> None:
+    def __init__(self, stream: StreamLink, tap: BulkTap, *, host: str, client: ClientCertificate | None = None) -> None:
+        self.client = client
+        """The certificate by which the device knows who has opened it."""
         self._stream = stream
         self._tap = tap
         self._host = host
@@ -235,7 +230,7 @@ class HttpConnection:
                 if piece is None:
                     return self._nothing("silence" if not raw else "the answer is not whole in time", bytes(raw))
                 if not piece and not raw:
-                    return HttpSilence("the device closed the connection")
+                    return HttpSilence(f"the device closed the connection{self._why_closed}")
                 raw += piece
                 quiet = Deadline(timeout)
                 parser.receive_data(piece)
@@ -261,6 +256,11 @@ class HttpConnection:
                 )
             else:
                 return self._nothing("the connection ended before the answer", bytes(raw))
+
+    @property
+    def _why_closed(self) -> str:
+        lost = self._stream.lost
+        return f": {lost.message}" if lost is not None and "alert" in lost.message.lower() else ""
 
     def _next(self, timeout: float) -> bytes | None:
         """Return what comes next: None is silence, empty the end of the connection."""
@@ -316,22 +316,24 @@ class HttpLink:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (80 if self.trust is None else 443) else f"{host}:{self.port}"
 
-    def connect(self, *, any_certificate: bool = False) -> HttpConnection | HttpSilence | TlsIdentityMismatch:
+    def connect(
+        self, *, any_certificate: bool = False, client: ClientCertificate | None = None
+    ) -> HttpConnection | HttpSilence | TlsIdentityMismatch:
         """Open a connection. `any_certificate` only to look at what is shown: nothing secret may be sent then.
 
         Raises:
-            UsageError: the file of authorities cannot be used.
+            UsageError: the file of authorities cannot be used, or `client` goes with a link without TLS.
         """
         tap = BulkTap(self._tap, channel=next(self._channels))
         try:
-            stream = self._stream(tap, any_certificate=any_certificate)
+            stream = self._stream(tap, any_certificate=any_certificate, client=client)
         except OSError as error:
             return HttpSilence(f"no connection: {error.strerror or error}")
         if isinstance(stream, TlsIdentityMismatch):
             return stream
         if isinstance(stream, TlsFailed):
             return HttpSilence(f"no TLS: {stream.reason}")
-        connection = HttpConnection(stream, tap, host=self.authority)
+        connection = HttpConnection(stream, tap, host=self.authority, client=client)
         self._open = [other for other in self._open if other.stream.lost is None] + [connection]
         return connection
 
@@ -341,14 +343,15 @@ class HttpLink:
             connection.close()
         self._open.clear()
 
-    def _stream(self, tap: Tap, *, any_certificate: bool) -> StreamLink | TlsFailed | TlsIdentityMismatch:
+    def _stream(
+        self, tap: Tap, *, any_certificate: bool, client: ClientCertificate | None
+    ) -> StreamLink | TlsFailed | TlsIdentityMismatch:
         if self.trust is None:
+            if client is not None:
+                raise UsageError(f"link {self.name!r} has no TLS, and so no client certificates", hint="type: https")
             return open_tcp(self._dialer, self.host, self.port, name=self.name, tap=tap, timeout=self._timeout)
-        context = None
-        if any_certificate:
-            context = _unverified()
-        elif self.trust.ca_file and not self.trust.fingerprint:
-            context = _verified(self.trust.ca_file)
+        pinned = None if any_certificate else self.trust.fingerprint
+        context = self.trust.context(any_certificate=any_certificate, client=client)
         return open_tls(
             self._dialer,
             self.host,
@@ -356,28 +359,11 @@ class HttpLink:
             name=self.name,
             tap=tap,
             timeout=self._timeout,
-            pinned=None if any_certificate else self.trust.fingerprint,
+            pinned=pinned,
             server_name=self.trust.server_name,
             context=context,
+            verdict_within=VERDICT_WITHIN if client is not None else 0,
         )
-
-
-def _unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _verified(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # a missing file, or one without certificates
-        raise UsageError(
-            f"the file of authorities cannot be used: {error.strerror or error}",
-            where=ca_file,
-            hint="see ca_file of the link in the rig file",
-        ) from error
 
 
 def _summary(body: bytes) -> bytes:

@@ -72,6 +72,17 @@ class TlsTransport:
                 raise TimeoutError(f"no handshake within {timeout:g} s")
             self._from_peer.write(self._below.read(deadline.remaining))
 
+    def await_verdict(self, *, timeout: float) -> None:
+        """Wait in TLS 1.3 for what the peer says first: its verdict on our certificate comes after the handshake.
+
+        It stays to be read: a ticket, data, or the alert that says no, which a reset could take away with it later.
+
+        Raises:
+            LinkLost: the peer hung up without a word.
+        """
+        if self._tls.version() == "TLSv1.3":
+            self._from_peer.write(self._below.read(timeout))
+
     def session(self) -> tuple[bytes, str, str]:
         """Return the peer's certificate (DER), the protocol version and the cipher suite."""
         cipher = self._tls.cipher()
@@ -136,13 +147,15 @@ def open_tls(
     ca_file: str | None = None,
     server_name: str | None = None,
     context: ssl.SSLContext | None = None,
+    verdict_within: float = 0,
     channel: int = 0,
 ) -> TlsLink | TlsFailed | TlsIdentityMismatch:
     """Connect and shake hands; the clear text is recorded.
 
     The device is known by `pinned` (SHA-256 of its certificate, hexadecimal, colons allowed) or by a
     `ca_file`; with neither, by the system's authorities. A `context` of the caller's is taken as it is, for
-    old devices or client certificates; `pinned` still holds.
+    old devices or client certificates; `pinned` still holds. With a client certificate `verdict_within` gives the
+    device so many seconds to say first whether it will do.
 
     Raises:
         ConnectionRefusedError, TimeoutError, OSError: as `connect`.
@@ -158,6 +171,8 @@ def open_tls(
     try:
         transport = TlsTransport(below, context, server_name=server_name or host)
         transport.handshake(timeout=deadline.remaining)
+        if verdict_within:
+            transport.await_verdict(timeout=verdict_within)
     except (ssl.SSLError, TimeoutError, PeerClosed, ValueError) as error:
         below.close()
         return TlsFailed(getattr(error, "verify_message", None) or getattr(error, "reason", None) or str(error))

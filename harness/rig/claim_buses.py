@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from harness.rig.can_database import CanId, SignalName
 from harness.rig.claim_base import ClaimBase, Strict
 
 __all__ = [
@@ -54,13 +56,44 @@ class ModbusMapClaim(ClaimBase):
     functions: tuple[int, ...]
 
 
-class SignalField(Strict):
-    """One value inside a bus frame."""
+_SIZES = {"u8": 1, "u16": 2, "u32": 4}
 
-    frame: int
-    offset: int = Field(ge=0)
-    type: Literal["u8", "u16", "u32"]
-    scale: float = 1.0
+
+class SignalField(Strict):
+    """One value inside a bus frame: a signal of a CAN database, or bytes of a frame, big-endian."""
+
+    signal: SignalName | None = Field(
+        default=None, description="`MESSAGE.SIGNAL` of a database under `dbc`; instead of frame, offset and type"
+    )
+    frame: CanId | None = None
+    offset: int | None = Field(default=None, ge=0)
+    type: Literal["u8", "u16", "u32"] | None = None
+    scale: float = Field(default=1.0, description="Multiplies; a signal's own scale is in the database")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SignalField:
+        by_bytes = [name for name in ("frame", "offset", "type") if getattr(self, name) is not None]
+        if len(by_bytes) != (0 if self.signal else 3):
+            raise ValueError("give `signal`, or all of `frame`, `offset` and `type`")
+        return self
+
+    @property
+    def word(self) -> int:
+        """Identifier of the frame that carries it, bit 31 set where it has 29 bits."""
+        if self.signal is not None:
+            return self.signal.word
+        assert self.frame is not None
+        return self.frame
+
+    def decode(self, data: bytes) -> float | None:
+        """Return the value in the data of its frame: None where that carries other signals, NaN if unreadable."""
+        if self.signal is not None:
+            value = self.signal.decode(data)
+            return None if value is None else value * self.scale
+        assert self.offset is not None
+        assert self.type is not None
+        raw = data[self.offset : self.offset + _SIZES[self.type]]
+        return int.from_bytes(raw) * self.scale if len(raw) == _SIZES[self.type] else math.nan
 
 
 class EssentialPerformanceClaim(ClaimBase):
@@ -68,7 +101,7 @@ class EssentialPerformanceClaim(ClaimBase):
 
     type: Literal["essential-performance"] = "essential-performance"
     link: str
-    heartbeat: int = Field(description="Identifier of the periodic frame")
+    heartbeat: CanId = Field(description="Identifier of the periodic frame, or the name of its message")
     max_gap: float = Field(gt=0, description="Seconds between two heartbeats at most")
     fields: dict[str, SignalField]
     value: str = Field(description="Field that is limited")

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.rig.access import Account, access_problems
+from harness.rig.can_database import EXTENDED_FLAG, CanId, DbcFile, StandardId
 from harness.rig.claim_base import BytesPattern
 from harness.rig.claims import (
     AuditClaim,
@@ -21,6 +23,7 @@ from harness.rig.claims import (
     Source,
     Strict,
 )
+from harness.rig.custom_surface import CustomAction, CustomLogInSurface, CustomSurface
 from harness.rig.file_transfer import Download, Upload
 from harness.rig.http_surface import HttpSurface
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
@@ -33,6 +36,9 @@ __all__ = [
     "ActionBase",
     "BusCommandSurface",
     "BusEffect",
+    "CustomAction",
+    "CustomLogInSurface",
+    "CustomSurface",
     "DeviceFile",
     "DialogueSurface",
     "FieldCodec",
@@ -49,14 +55,6 @@ C = TypeVar("C", bound=ClaimBase)
 
 TestcaseIds = Annotated[str, Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*(-\*)?$")]
 ValueType = Literal["u8", "u16", "u32", "ascii", "dotted", "hex"]
-
-
-class Account(Strict):
-    """An account of the device. The password is a device credential, masked in what Proofrig shows."""
-
-    role: str
-    password: str
-    failed_log_ins: int = Field(default=2, ge=0, description="Refused log-ins a testcase may spend in a row")
 
 
 class Action(ActionBase):
@@ -191,18 +189,24 @@ class UdsSecurity(Strict):
 
 
 class UdsSurface(Strict):
-    """A UDS server over ISO-TP with normal addressing."""
+    """A UDS server over ISO-TP with normal addressing, both identifiers of 11 or both of 29 bits."""
 
     type: Literal["uds"] = "uds"
     link: str
-    request_id: int
-    response_id: int
+    request_id: CanId
+    response_id: CanId
     sessions: dict[str, int]
     session_timeout: float = Field(default=5.0, description="S3: seconds without request until the default session")
     identifiers: dict[str, Identifier]
     unknown_identifier: int = Field(description="An identifier the device does not have")
     security: UdsSecurity | None = None
     reset: int | None = Field(default=None, description="Sub-function of ECU reset that restarts the application")
+
+    @model_validator(mode="after")
+    def _one_width(self) -> UdsSurface:
+        if (self.request_id ^ self.response_id) & EXTENDED_FLAG:
+            raise ValueError("`request_id` and `response_id` are of different width: 11 and 29 bits")
+        return self
 
 
 class BusEffect(Strict):
@@ -224,9 +228,9 @@ class BusCommandSurface(Strict):
 
     type: Literal["bus-commands"] = "bus-commands"
     link: str
-    command_id: int
-    answer_id: int
-    session_id: int
+    command_id: StandardId
+    answer_id: StandardId
+    session_id: StandardId
     key: str = Field(pattern=r"^[0-9a-f]{32}$")
     opcodes: dict[str, int]
     accepted: int
@@ -235,12 +239,19 @@ class BusCommandSurface(Strict):
     clock_scale: float = 0.001
     harmless: BusEffect
     ranges: dict[str, tuple[int, int]] = Field(default={}, description="Opcode name → lowest and highest argument")
-    known_ids: tuple[int, ...] = Field(description="Every identifier the device sends or listens to")
-    listens: tuple[int, ...] = Field(description="Those of them it listens to")
+    known_ids: tuple[StandardId, ...] = Field(description="Every identifier the device sends or listens to")
+    listens: tuple[StandardId, ...] = Field(description="Those of them it listens to")
 
 
 SurfaceSpec = Annotated[
-    DialogueSurface | HttpSurface | MessageSurface | ModbusSurface | UdsSurface | BusCommandSurface,
+    DialogueSurface
+    | HttpSurface
+    | MessageSurface
+    | ModbusSurface
+    | UdsSurface
+    | BusCommandSurface
+    | CustomSurface
+    | CustomLogInSurface,
     Field(discriminator="type"),
 ]
 
@@ -264,6 +275,8 @@ class DeviceFile(Strict):
     kind: str
     version: str = Field(description="Full software version expected")
     identity: str = Field(description="Surface that is read for the identity")
+    # Before everything that may name a message: fields are validated in their order.
+    dbc: tuple[DbcFile, ...] = Field(default=(), description="CAN databases, relative to the device file")
     accounts: dict[str, Account] = Field(default={})
     links: tuple[str, ...] = Field(description="Links a rig of this device may wire")
     surfaces: dict[str, SurfaceSpec]
@@ -294,11 +307,6 @@ class DeviceFile(Strict):
                 ]
             if isinstance(spec, LogInSurface):
                 problems += [
-                    f"surfaces.{name}.accounts: no account named {account!r}"
-                    for account in spec.accounts
-                    if account not in self.accounts
-                ]
-                problems += [
                     f"surfaces.{name}.actions.{action}.changes: no field named {what.changes!r}"
                     for action, what in spec.actions.items()
                     if what.changes and what.changes not in spec.fields
@@ -308,6 +316,7 @@ class DeviceFile(Strict):
                     for field, codec in spec.fields.items()
                     if codec.action not in spec.actions
                 ]
+        problems += access_problems(self.accounts, self.surfaces, self.claims)
         for claim_id, claim in self.claims.items():
             named = [*getattr(claim, "surfaces", ()), *([claim.surface] if hasattr(claim, "surface") else [])]
             named += claim.closed if isinstance(claim, FirstUseClaim) else ()
@@ -363,7 +372,7 @@ class DeviceFile(Strict):
 
     def secrets(self) -> list[str]:
         """Return every credential in the file, for masking."""
-        found = [account.password for account in self.accounts.values()]
+        found = [account.password for account in self.accounts.values() if account.password]
         for spec in self.surfaces.values():
             if isinstance(spec, BusCommandSurface):
                 found.append(spec.key)

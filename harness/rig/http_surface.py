@@ -3,10 +3,13 @@
 Templates: `{NAME}` in path, header and body is filled from the arguments of an action, and from `{account}`, `{token}`
 and `{serial}`; in the log-in from `{account}` and `{password}`. A text of the body that is nothing but `{NAME}` becomes
 the argument itself, a number where it is one. In a path an argument is percent-encoded.
+
+What the answers hold is taken out by name: a value of the JSON body, a header, a cookie.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -16,7 +19,17 @@ from harness.rig.claim_base import BytesPattern, Pattern, Strict
 from harness.rig.log_in_surface import ActionBase, FieldCodec, LogInSurface
 from harness.rig.templates import Scalar, check_whole, holes
 
-__all__ = ["GIVEN", "HttpAction", "HttpFile", "HttpLogin", "HttpPattern", "HttpRequestSpec", "HttpSurface"]
+__all__ = [
+    "GIVEN",
+    "HttpAction",
+    "HttpFile",
+    "HttpLogin",
+    "HttpPage",
+    "HttpPattern",
+    "HttpRequestSpec",
+    "HttpSurface",
+    "HttpTaken",
+]
 
 GIVEN = frozenset({"account", "token", "serial"})
 """Names a template may use without an argument: who is logged in, and the unit's serial number."""
@@ -29,7 +42,27 @@ class HttpPattern(Strict):
     values: dict[str, Pattern] = Field(
         default={}, description="Name of a value of the answer → regular expression of the whole value"
     )
+    headers: dict[str, Pattern] = Field(
+        default={}, description="Name of a header → regular expression of its whole value"
+    )
     body: BytesPattern = Field(default="", description="Regular expression that is found in the body")
+
+
+class HttpTaken(Strict):
+    """One value taken out of an answer, for requests that come after it."""
+
+    value: str = Field(default="", description="Name of a value of the JSON body")
+    header: str = Field(default="", description="Name of a header")
+    cookie: str = Field(default="", description="Name of a cookie that is set")
+    body: BytesPattern = Field(default="", description="Regular expression found in the body; its one group is taken")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> HttpTaken:
+        if len([place for place in (self.value, self.header, self.cookie, self.body) if place]) != 1:
+            raise ValueError("give one of `value`, `header`, `cookie` and `body`")
+        if self.body and re.compile(self.body).groups != 1:
+            raise ValueError("`body` needs one group: what is taken")
+        return self
 
 
 class HttpRequestSpec(Strict):
@@ -86,22 +119,57 @@ class HttpAction(ActionBase, HttpRequestSpec):
         return self
 
 
-class HttpLogin(HttpRequestSpec):
-    """How to log in: the request, its answers, and what later requests carry."""
+class HttpPage(HttpRequestSpec):
+    """A request before the log-in, and what is taken out of its answer for that."""
 
+    take: dict[str, HttpTaken] = Field(default={}, description="Name in the templates of the log-in → what it is")
+
+
+class HttpLogin(HttpRequestSpec):
+    """How to log in: the request, its answers, and what later requests carry.
+
+    By `request` the answer holds a token. By `basic` (RFC 7617), `digest` (RFC 7616) and `certificate` (TLS) there is
+    no session on the device: every request says who it is from, and this one shows whether that is believed.
+    """
+
+    by: Literal["request", "basic", "digest", "certificate"] = "request"
+    before: HttpPage | None = Field(default=None, description="Asked for first: a page with a hidden field, a cookie")
     accepted_when: HttpPattern
     refused_when: HttpPattern
-    locked_when: HttpPattern
+    locked_when: HttpPattern | None = Field(default=None, description="Locked; none where that cannot be told")
     full_when: HttpPattern | None = Field(default=None, description="Too many sessions")
     token: str = Field(default="", description="Name of the value of the answer that is the token")
     cookie: str = Field(default="", description="Name of the cookie that is the token, instead")
-    carried: dict[str, str] = Field(description="Headers of later requests; `{token}` is filled in")
-    log_out: HttpRequestSpec
+    header: str = Field(default="", description="Name of the header that is the token, instead")
+    take: dict[str, HttpTaken] = Field(default={}, description="Name in `carried` → what else is taken of the answer")
+    carried: dict[str, str] = Field(default={}, description="Headers of later requests; `{token}` is filled in")
+    log_out: HttpRequestSpec | None = None
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether the device keeps sessions, which have a beginning and an end."""
+        return self.by == "request"
+
+    @property
+    def held(self) -> HttpTaken:
+        """Where the token is, by `request`."""
+        return HttpTaken(value=self.token, cookie=self.cookie, header=self.header)
 
     @model_validator(mode="after")
-    def _one_token(self) -> HttpLogin:
-        if bool(self.token) == bool(self.cookie):
-            raise ValueError("give either `token` or `cookie`")
+    def _fits(self) -> HttpLogin:
+        ways = [way for way in ("token", "cookie", "header") if getattr(self, way)]
+        if self.by == "request":
+            if len(ways) != 1:
+                raise ValueError("give either `token` or `cookie` or `header`")
+            if not self.carried or self.log_out is None:
+                raise ValueError(f"{'`log_out`' if self.carried else '`carried`'} is missing")
+        elif given := [*ways, *(name for name in ("carried", "take", "log_out", "before") if getattr(self, name))]:
+            raise ValueError(f"`{given[0]}` is of no use with `by: {self.by}`")
+        asked = {"account", "password", "serial", *(self.before.take if self.before else ())}
+        known = {*GIVEN, *self.take}
+        unknown = sorted((self.named() - asked) | (holes(self.carried) - known))
+        if unknown:
+            raise ValueError(f"nothing gives {{{unknown[0]}}}; take it out of an answer")
         return self
 
 
@@ -120,6 +188,21 @@ class HttpSurface(LogInSurface):
     actions: dict[str, HttpAction]
     unknown_request: HttpRequestSpec = Field(description="A request the device must refuse; part of the proof of life")
     fields: dict[str, FieldCodec]
+
+    @property
+    def names_users(self) -> bool:
+        """Whether a log-in says who it is by a name and a password; a certificate does without."""
+        return self.asks_password
+
+    @property
+    def asks_password(self) -> bool:
+        """Whether people are known by a password."""
+        return self.login.by != "certificate"
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether the device keeps sessions, which have a beginning and an end."""
+        return self.login.keeps_sessions
 
     @field_validator("actions")
     @classmethod

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml.comments import CommentedSeq
 
 from harness.errors import UsageError
+from harness.rig.can_database import Neighbours
 from harness.rig.device_file import DeviceFile
 from harness.rig.rig_file import ProcessControlSpec, QemuControlSpec, RigFile
 from harness.rig.variants import Layered, read_layers
@@ -45,7 +46,7 @@ class DeviceSource:
 
 @dataclass(frozen=True, slots=True)
 class LoadedDevice:
-    """A device file with all the files it is made of: itself, its base, the base of that.
+    """A device file with all the files it is made of: itself, its base, the base of that, CAN databases.
 
     `merged_sha256` is of what they say together, as JSON, before the environment is filled in.
     """
@@ -90,6 +91,10 @@ class Rig:
             raise UsageError("weaknesses can be switched on in a firmware fixture only", where=str(self.path))
         flawed = control.model_copy(update={"weaknesses": tuple(names)})
         return replace(self, file=self.file.model_copy(update={"control": flawed}))
+
+    def where_in_device(self, *key: str | int) -> str:
+        """Return `file:line: key` of a key of the device file, for messages."""
+        return read_layers(self.device_path, variants=True).where(key)
 
     def secrets(self) -> list[str]:
         """Return every credential of device and unit, for masking."""
@@ -160,12 +165,13 @@ def load_device(path: Path) -> tuple[DeviceFile, str]:
 
 
 def read_device(path: Path) -> LoadedDevice:
-    """Read a device file and the files it is based on.
+    """Read a device file, the files it is based on, and the CAN databases it names.
 
     Raises:
         UsageError: as `load_rig`.
     """
-    layers, device = _load(path, DeviceFile, variants=True)
+    beside = Neighbours(path.parent)
+    layers, device = _load(path, DeviceFile, beside=beside)
     for claim_id in device.claims:
         if not re.fullmatch(r"[A-Z][A-Z0-9-]*", claim_id):
             raise UsageError(
@@ -173,8 +179,9 @@ def read_device(path: Path) -> LoadedDevice:
                 where=layers.where(("claims", claim_id)),
                 hint="name it like LOCKOUT or EP-RATE",
             )
-    files = tuple(DeviceSource(layer.path.resolve(), layer.sha256) for layer in layers.layers)
-    return LoadedDevice(device, files, _merged_sha256(layers))
+    files = [DeviceSource(layer.path.resolve(), layer.sha256) for layer in layers.layers]
+    files += [DeviceSource(database.resolve(), sha256) for database, sha256 in beside.read.items()]
+    return LoadedDevice(device, tuple(files), _merged_sha256(layers))
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
@@ -182,11 +189,11 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {"rig": RigFile.model_json_schema(), "device": DeviceFile.model_json_schema()}
 
 
-def _load(path: Path, model: type[M], *, variants: bool = False) -> tuple[Layered, M]:
-    layers = read_layers(path, variants=variants)
+def _load(path: Path, model: type[M], *, beside: Neighbours | None = None) -> tuple[Layered, M]:
+    layers = read_layers(path, variants=beside is not None)
     data = _plain(layers, layers.merged, ())
     try:
-        return layers, model.model_validate(data)
+        return layers, model.model_validate(data, context=beside)
     except ValidationError as error:
         raise _usage(layers, error) from error
 

@@ -73,3 +73,13 @@ class LogInSurface(Strict):
     def names_users(self) -> bool:
         """Whether a log-in says who it is; a PIN alone does not."""
         return True
+
+    @property
+    def asks_password(self) -> bool:
+        """Whether people are known by a password."""
+        return True
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether the device keeps sessions, which have a beginning and an end."""
+        return True

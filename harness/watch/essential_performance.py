@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -47,13 +48,11 @@ class EssentialPerformanceWatch:
         at = frame.at_ns / 1e9
         with self._lock:
             for name, field in self._claim.fields.items():
-                size = {"u8": 1, "u16": 2, "u32": 4}[field.type]
-                raw = frame.data[field.offset : field.offset + size]
-                if frame.can_id == field.frame and len(raw) == size:
-                    self._values[name] = int.from_bytes(raw) * field.scale
-            if frame.can_id != self._claim.heartbeat:
+                value = field.decode(frame.data) if frame.word == field.word else None
+                if value is not None:
+                    self._values[name] = value
+            if frame.word != self._claim.heartbeat:
                 return
-            self._samples += 1
             if self._last is not None:
                 self._gap(at, _apart(self._last_stamp, frame.stamp, at - self._last))
             self._last, self._last_stamp = at, frame.stamp
@@ -73,30 +72,41 @@ class EssentialPerformanceWatch:
             )
 
     def _judge(self, at: float) -> None:
-        values = self._values
-        if not {self._claim.value, self._claim.target, *self._claim.applies_when} <= values.keys():
+        values, claim = self._values, self._claim
+        if not {claim.value, claim.target, *claim.applies_when} <= values.keys():
+            return  # no sample: a heartbeat alone says nothing about what is watched
+        self._samples += 1
+        if self._unreadable(at, *claim.applies_when):
             return
-        applies = all(values[name] == wanted for name, wanted in self._claim.applies_when.items())
-        regime = (applies, values[self._claim.target])
+        applies = all(values[name] == wanted for name, wanted in claim.applies_when.items())
+        if applies and self._unreadable(at, claim.target, claim.value):
+            return
+        regime = (applies, values[claim.target] if applies else 0.0)
         if regime != self._regime:
             first = self._regime is None and self._settled
-            self._regime_since = at - self._claim.settle if first else at
+            self._regime_since = at - claim.settle if first else at
             self._regime = regime
-        if not applies or at - self._regime_since < self._claim.settle:
+        if not applies or at - self._regime_since < claim.settle:
             self._outside = False
             return
-        value, target = values[self._claim.value], values[self._claim.target]
-        outside = abs(value - target) > abs(target) * self._claim.percent / 100
-        if outside and not self._outside:
-            self._note(
-                Incident(
-                    IncidentKind.LIMIT,
-                    at,
-                    f"{self._claim.value} {value:g} is not within {self._claim.percent:g} % of "
-                    f"{self._claim.target} {target:g}",
-                )
-            )
+        value, target = values[claim.value], values[claim.target]
+        outside = abs(value - target) > abs(target) * claim.percent / 100
+        if outside:
+            said = f"{claim.value} {value:g} is not within {claim.percent:g} % of {claim.target} {target:g}"
+            self._leave(at, said)
         self._outside = outside
+
+    def _unreadable(self, at: float, *names: str) -> bool:
+        """Note if the device says of one of these fields what is no number: who cannot be read is not within limits."""
+        unreadable = [name for name in names if not math.isfinite(self._values[name])]
+        if unreadable:
+            self._leave(at, f"{', '.join(unreadable)} cannot be read in its frame")
+            self._outside = True
+        return bool(unreadable)
+
+    def _leave(self, at: float, detail: str) -> None:
+        if not self._outside:
+            self._note(Incident(IncidentKind.LIMIT, at, detail))
 
     def _note(self, incident: Incident) -> None:
         if len(self._incidents) < _MOST:
@@ -119,7 +129,7 @@ class EssentialPerformanceWatch:
                         limit=self._claim.max_gap,
                     )
                 )
-            fresh = self._last is not None and quiet <= self._claim.max_gap
+            fresh = self._samples > 0 and quiet <= self._claim.max_gap
             return WatchReport(self.name, self._id, self._samples, fresh=fresh, incidents=tuple(incidents))
 
     def close(self) -> None:

@@ -374,7 +374,9 @@ def test_places(case: Case, claim_id: str, surface: str) -> None:
         case.twin("the token in its place", door.send(right, action=action))
         token = session.token
         with case.step("In another place"):
-            for name in dict.fromkeys((login.token or login.cookie, "token", "access_token", "session", "auth")):
+            for name in dict.fromkeys(
+                (login.token or login.cookie or login.header, "token", "access_token", "session", "auth")
+            ):
                 target = bare.target + (b"&" if b"?" in bare.target else b"?") + f"{name}={quote(token)}".encode()
                 expect_over(case, claim_id, f"in the query as {name}", door, door.send(replace(bare, target=target)))
             elsewhere = {"Cookie": f"{login.token}={token}", "X-Auth-Token": token, "Authorization": f"Basic {token}"}

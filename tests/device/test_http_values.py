@@ -10,9 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.device.backup_layout import header, split, with_header
-from harness.device.http_values import at_text, encoded, fill, fill_path, flat, form_of, matches, parse, rows
+from harness.device.http_values import (
+    at_text,
+    encoded,
+    fill,
+    fill_path,
+    flat,
+    form_of,
+    matches,
+    named_values,
+    parse,
+    rows,
+    taken,
+)
+from harness.links.http import HttpResponse
 from harness.rig.claims import BackupClaim, BackupPart
-from harness.rig.http_surface import HttpPattern, HttpRequestSpec
+from harness.rig.http_surface import HttpPattern, HttpRequestSpec, HttpTaken
 from harness.rig.templates import holes
 
 JSON = st.recursive(
@@ -26,13 +39,19 @@ JSON = st.recursive(
 )
 
 
+def answer(status: int, body: bytes, **headers: str) -> HttpResponse:
+    """An answer as the link gives it."""
+    named = tuple((name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items())
+    return HttpResponse(status=status, headers=named, body=body, raw=b"")
+
+
 @given(st.binary(max_size=300))
 def test_any_body_is_parsed_or_is_none(body: bytes) -> None:
     value = parse(body)
     flat(value)
     rows(value, "a", {"x": "y"})
     at_text(value, "a/b")
-    matches(HttpPattern(status=(200,), values={"a": ".*"}, body="x"), 200, body)
+    matches(HttpPattern(status=(200,), values={"a": ".*"}, body="x"), answer(200, body))
 
 
 def test_a_request_has_one_body() -> None:
@@ -118,12 +137,12 @@ def test_a_lone_surrogate_is_written_as_an_escape() -> None:
 
 def test_an_answer_matches_by_all_that_is_declared() -> None:
     pattern = HttpPattern(status=(200, 201), values={"error": "locked|full", "n": "1"}, body="lock")
-    assert matches(pattern, 200, b'{"error": "locked", "n": 1}')
-    assert not matches(pattern, 500, b'{"error": "locked", "n": 1}')
-    assert not matches(pattern, 200, b'{"error": "unlocked", "n": 1}')
-    assert not matches(pattern, 200, b'{"error": "full", "n": 1}')
-    assert not matches(pattern, 200, b'{"error": ["locked"], "n": 1}')
-    assert not matches(pattern, 200, b"locked")
+    assert matches(pattern, answer(200, b'{"error": "locked", "n": 1}'))
+    assert not matches(pattern, answer(500, b'{"error": "locked", "n": 1}'))
+    assert not matches(pattern, answer(200, b'{"error": "unlocked", "n": 1}'))
+    assert not matches(pattern, answer(200, b'{"error": "full", "n": 1}'))
+    assert not matches(pattern, answer(200, b'{"error": ["locked"], "n": 1}'))
+    assert not matches(pattern, answer(200, b"locked"))
 
 
 LAYOUT = (
@@ -176,3 +195,43 @@ def test_a_header_is_changed_with_its_length() -> None:
     assert with_header(CLAIM, backup(b'{"fam": "A"}'), serial="not in the claim") is None
     assert with_header(CLAIM, backup(b'{"fam": "A"}'), family="x" * 70_000) is None
     assert header(CLAIM, b"MAGC") is None
+
+
+def test_a_header_is_part_of_what_an_answer_looks_like() -> None:
+    pattern = HttpPattern(status=(302,), headers={"Location": "/home(\\?.*)?"})
+    assert matches(pattern, answer(302, b"", location="/home?a=1"))
+    assert not matches(pattern, answer(302, b"", location="/login?error"))
+    assert not matches(pattern, answer(302, b""))
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        ({"value": "a/b"}, "1"),
+        ({"value": "a"}, None),
+        ({"header": "X-Token"}, "abc"),
+        ({"header": "X-None"}, None),
+        ({"cookie": "sid"}, "first"),
+        ({"cookie": "other"}, None),
+        ({"body": '"b": (\\d)'}, "1"),
+        ({"body": '"c": (\\d)'}, None),
+        ({"body": '"c": (\\d)|"b"'}, None),
+    ],
+)
+def test_a_value_is_taken_out_of_an_answer(what: dict[str, str], value: str | None) -> None:
+    given = answer(200, b'{"a": {"b": 1}}', **{"x_token": "abc", "set_cookie": "sid=first; Path=/"})
+    assert taken(HttpTaken(**what), given) == value
+
+
+@pytest.mark.parametrize("what", [{}, {"value": "a", "cookie": "b"}, {"body": "no group"}, {"body": "(two)(groups)"}])
+def test_a_value_is_taken_from_one_place(what: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="one"):
+        HttpTaken(**what)
+
+
+@given(st.binary(max_size=200), st.text(alphabet=st.characters(max_codepoint=255), max_size=100))
+def test_whatever_an_answer_holds_nothing_stumbles(body: bytes, text: str) -> None:
+    given = answer(200, body, set_cookie=text, location=text)
+    named_values(given)
+    for what in ({"value": "a/b"}, {"header": "location"}, {"cookie": "a"}, {"body": "a(.)"}):
+        taken(HttpTaken(**what), given)

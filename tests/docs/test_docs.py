@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,25 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
 
 from harness.cli import _parser
+from harness.links.http_trust import self_signed
 from harness.pytest_plugin import pytest_addoption
-from harness.rig import claims, control_specs, device_file, file_transfer, http_surface, message_surface, rig_file
+from harness.rig import (
+    access,
+    claims,
+    control_specs,
+    custom_surface,
+    device_file,
+    file_transfer,
+    http_surface,
+    message_surface,
+    rig_file,
+)
 from harness.rig.baseline import BASELINE
+from harness.rig.loading import load_device
+from harness.rig.templates import OPERATIONS
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +59,7 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     control_specs.OperatorStorage: "Storage by a person",
     control_specs.LabgridStorage: "Storage by labgrid",
     device_file.DeviceFile: "Device",
-    device_file.Account: "Account",
+    access.Account: "Account",
     device_file.FingerprintItem: "Fingerprint",
     device_file.DialogueLogin: "Log-in",
     device_file.Action: "Action",
@@ -56,6 +71,9 @@ HEADINGS: Mapping[type[BaseModel], str] = {
     http_surface.HttpRequestSpec: "HTTP request",
     http_surface.HttpAction: "HTTP action",
     http_surface.HttpFile: "HTTP file",
+    http_surface.HttpPage: "HTTP page",
+    http_surface.HttpTaken: "HTTP value",
+    custom_surface.CustomAction: "Custom action",
     message_surface.Framing: "Framing",
     message_surface.Checksum: "Checksum",
     message_surface.MessageLogin: "Message log-in",
@@ -115,7 +133,7 @@ def _rows(section: str) -> dict[str, str]:
 
 
 def _default(name: str, field: FieldInfo) -> str:
-    if field.is_required() or name == "type":
+    if field.is_required() or (name == "type" and field.default is not None):
         return "required"
     value = field.default
     if value is None:
@@ -153,6 +171,50 @@ def test_the_reference_has_no_section_too_many() -> None:
     known = {_heading(model) for model in MODELS}
     typed = {name for name in _sections(REFERENCE.read_text(encoding="utf-8")) if name.endswith("`")}
     assert typed <= known
+
+
+# Examples
+
+EXAMPLES = re.findall(r"(?ms)^```yaml\n(.*?)^```", REFERENCE.read_text(encoding="utf-8"))
+"""Every block of the reference: parts of a device file."""
+
+
+def _whole(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a device file with this part, and the least of what else it needs."""
+    surfaces = part.get("surfaces", {"uds": {
+        "type": "uds", "link": "can", "request_id": 1, "response_id": 2, "sessions": {}, "identifiers": {},
+        "unknown_identifier": 1,
+    }})  # fmt: skip
+    named = {account for spec in surfaces.values() for account in spec.get("accounts", ())}
+    return {
+        "device": "example", "manufacturer": "M", "model": "M", "kind": "k", "version": "1", "claims": {},
+        "identity": next(iter(surfaces)),
+        "accounts": {name: {"role": "r", "password": "right-horse-7"} for name in sorted(named)},
+        "links": sorted({spec["link"] for spec in surfaces.values()}),
+        "surfaces": surfaces,
+        **part,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: " ".join(re.findall(r"(?m)^  (\w[\w-]*):", example)))
+def test_every_example_is_loaded(example: str, tmp_path: Path) -> None:
+    yaml = YAML()
+    yaml.dump(_whole(yaml.load(example)), tmp_path / "device.yaml")
+    shutil.copy(ROOT / "tests/rig/ventilator.dbc", tmp_path)
+    made = self_signed("robot").pem
+    (tmp_path / "robot.pem").write_bytes(made)
+    (tmp_path / "robot-key.pem").write_bytes(made)
+    load_device(tmp_path / "device.yaml")
+
+
+def test_there_is_an_example_of_every_surface_and_operation() -> None:
+    shown = [YAML().load(example).get("surfaces", {}) for example in EXAMPLES]
+    kinds = {spec["type"] for surfaces in shown for spec in surfaces.values()}
+    assert kinds == {model.model_fields["type"].default for model in _models(device_file.SurfaceSpec)}
+    actions = {action for surfaces in shown for spec in surfaces.values() for action in spec.get("actions", ())}
+    assert set(OPERATIONS) <= actions
+    ways = {spec["login"].get("by") for surfaces in shown for spec in surfaces.values() if spec["type"] == "http"}
+    assert ways == {None, "digest", "certificate"}
 
 
 # Commands

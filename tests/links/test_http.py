@@ -32,8 +32,8 @@ from harness.links.http import (
     HttpRequest,
     HttpResponse,
     HttpSilence,
-    Trust,
 )
+from harness.links.http_trust import Trust
 from harness.links.tls import TlsIdentityMismatch
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
