@@ -203,6 +203,8 @@ class MessageSession(_Messenger, Session):
         try:
             heard = exchange.listen(stream, since=self._since, within=left, wanted=exchange.is_log_off)
         except PeerClosed:
+            if self.surface.one_session:
+                raise  # a serial server has gone, not the device
             return None
         if not isinstance(heard, Accepted):
             return None

@@ -9,6 +9,7 @@ for; over eight bytes mean CAN FD.
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections import deque
@@ -30,7 +31,16 @@ HISTORY_FRAMES = 100_000
 """Frames a link remembers: over ten seconds of a full bus at 1 Mbit/s; the capture keeps all."""
 
 TRANSIENT_SECONDS = 0.5
-"""How long an adapter may report errors without a break (bus-off, say) before it counts as gone."""
+"""How long an adapter may report errors without a break before it counts as gone."""
+
+RECEIVE_SECONDS = 0.1
+"""Longest time python-can spends in one read."""
+
+_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EBADF})
+"""Errors after which an interface does not come back by itself. Linux says them once, then the socket is silent."""
+
+_BUS_OFF = "the adapter's controller is off the bus (bus-off)"
+_BUS_HINT = "look at wiring, termination and bit rate; without restart-ms the interface must be set up anew"
 
 
 class CanLink(ReadingLink[CanFrame]):
@@ -38,7 +48,7 @@ class CanLink(ReadingLink[CanFrame]):
 
     def __init__(self, name: str, transport: CanTransport, tap: Tap) -> None:
         """Take over `transport` and start reading."""
-        super().__init__(name)
+        super().__init__(name, notices_loss_within=transport.notices_loss_within)
         self._transport = transport
         self._tap = tap
         self._frames: deque[CanFrame] = deque(maxlen=HISTORY_FRAMES)
@@ -63,7 +73,11 @@ class CanLink(ReadingLink[CanFrame]):
         with self._changed:
             self._check_up()
         self._tap.record(Direction.TO_DEVICE, frame.data, channel=frame.word)
-        self._transport.write(frame, timeout)
+        try:
+            self._transport.write(frame, timeout)
+        except LinkLost as why:
+            self._lose(why)
+            raise
 
     def subscribe(self, callback: Callable[[CanFrame], None]) -> Callable[[], None]:
         """Call `callback` from the reader thread with every frame that arrives; returns the way to stop it.
@@ -125,6 +139,10 @@ class CanLink(ReadingLink[CanFrame]):
         frames = self._transport.read(POLL_SECONDS)
         for frame in frames:
             self._tap.record(Direction.FROM_DEVICE, frame.data, channel=frame.word)
+        if any(frame.bus_off for frame in frames):
+            # Who is off the bus hears nothing and reaches nobody: what follows would look like a silent device.
+            self._publish(frames)
+            raise LinkLost(f"{self.name}: {_BUS_OFF}", hint=_BUS_HINT)
         return frames
 
     def _keep(self, item: CanFrame) -> int:
@@ -138,6 +156,8 @@ class CanLink(ReadingLink[CanFrame]):
 
 class PythonCanTransport:
     """A bus opened by python-can, with a receive loop that outlives passing errors."""
+
+    notices_loss_within = TRANSIENT_SECONDS + RECEIVE_SECONDS
 
     def __init__(self, bus: can.BusABC, *, what: str) -> None:
         self._bus = bus
@@ -156,11 +176,14 @@ class PythonCanTransport:
             if self._closed.is_set():
                 raise LinkLost(f"{self._what} was closed by the bench")
             try:
-                message = self._bus.recv(min(timeout, 0.1))
+                message = self._bus.recv(min(timeout, RECEIVE_SECONDS))
+                bus_off = message is None and self._bus.state is can.BusState.ERROR
             except (can.CanError, OSError, ValueError) as error:
                 self._failed(error)
                 return ()
             self._failing_since = None
+            if bus_off:
+                raise LinkLost(f"{self._what}: {_BUS_OFF}", hint=_BUS_HINT)
             return () if message is None else (_from_message(message),)
 
     def write(self, frame: CanFrame, timeout: float) -> None:
@@ -168,6 +191,7 @@ class PythonCanTransport:
 
         Raises:
             LinkStalled: the adapter did not take it.
+            LinkLost: the adapter is gone.
         """
         message = can.Message(
             arbitration_id=frame.can_id,
@@ -181,6 +205,8 @@ class PythonCanTransport:
         try:
             self._bus.send(message, timeout)
         except (can.CanError, OSError) as error:
+            if _errno(error) in _GONE:
+                raise self._lost(error) from error
             raise LinkStalled(
                 f"{self._what} did not take a frame: {error}", hint="is the bus terminated and powered?"
             ) from error
@@ -195,9 +221,17 @@ class PythonCanTransport:
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
-        if now - self._failing_since >= TRANSIENT_SECONDS:
-            raise LinkLost(f"{self._what}: {error}", hint="is the adapter plugged in and the bus up?") from error
+        if _errno(error) in _GONE or now - self._failing_since >= TRANSIENT_SECONDS:
+            raise self._lost(error) from error
         self._closed.wait(0.02)
+
+    def _lost(self, error: Exception) -> LinkLost:
+        return LinkLost(f"{self._what}: {error}", hint="is the adapter plugged in and the bus up?")
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the system's number of an error; python-can has it in a field of its own."""
+    return error.error_code if isinstance(error, can.CanError) else getattr(error, "errno", None)
 
 
 def _from_message(message: can.Message) -> CanFrame:

@@ -14,6 +14,9 @@ ERROR_FLAG = 0x2000_0000
 EXTENDED_MASK = 0x1FFF_FFFF
 STANDARD_MASK = 0x7FF
 
+BUS_OFF_CLASS = 0x40
+"""Error class in the identifier of an error frame: the controller is off the bus (linux/can/error.h)."""
+
 
 @dataclass(frozen=True, slots=True)
 class CanFrame:
@@ -40,9 +43,18 @@ class CanFrame:
         word |= REMOTE_FLAG if self.remote else 0
         return word | (ERROR_FLAG if self.error else 0)
 
+    @property
+    def bus_off(self) -> bool:
+        """Whether the adapter says by this frame that its controller went off the bus."""
+        return self.error and bool(self.can_id & BUS_OFF_CLASS)
+
 
 class CanTransport(Protocol):
     """What carries frames. `close` must end a `read` that is under way in another thread."""
+
+    @property
+    def notices_loss_within(self) -> float:
+        """Seconds that may pass from a loss until `read` raises it."""
 
     def read(self, timeout: float) -> Sequence[CanFrame]:
         """Return the frames that arrive within `timeout` seconds. Raises LinkLost when the bus or adapter is gone."""
