@@ -4,7 +4,7 @@ A loss is a fault of the bench. It is journalled with its link and its times; wh
 nothing; and before the next attempt the link is awaited, opened again and listened to until nothing of what came
 before the loss can be taken for an answer.
 
-Connections that a device makes or ends by itself (TCP, SSH, HTTP) are no links of the bench: how they end is an outcome.
+Connections that a device makes or ends by itself (TCP, SSH, HTTP) are none of the bench: how they end is an outcome.
 """
 
 from __future__ import annotations

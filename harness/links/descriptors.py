@@ -157,7 +157,7 @@ class DescriptorTransport:
 def keep_alive(sock: socket.socket) -> None:
     """Have the kernel probe a silent TCP peer every second, and give it up when for two nothing is acknowledged.
 
-    Without a time of its own, bytes that nobody acknowledges would hold the probes up for a quarter of an hour (tcp(7)).
+    Without a time of their own, bytes that nobody acknowledges would hold the probes up for many minutes (tcp(7)).
     """
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

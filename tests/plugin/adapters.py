@@ -34,6 +34,7 @@ class Adapter:
         self._line = line
         self.path = path
         self.delay = 0.0
+        self._mark, self._lag = path.with_name("never"), 0.0
         self.bend: Bend = bytes
         self.stale_after_loss = b""
         self.gone: list[datetime] = []
@@ -46,6 +47,10 @@ class Adapter:
         self.plug()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def delays_from(self, mark: Path, seconds: float) -> None:
+        """Hold everything back for so many seconds once a file is there."""
+        self._mark, self._lag = mark, seconds
 
     @property
     def url(self) -> str:
@@ -114,7 +119,8 @@ class Adapter:
         if not data:
             self._close_back()
         else:
-            self._waiting.append((time.monotonic() + self.delay, self.bend(data)))
+            delay = self._lag if self._mark.exists() else self.delay
+            self._waiting.append((time.monotonic() + delay, self.bend(data)))
 
     def _to_pump(self, data: bytes) -> None:
         if self._back is not None:

@@ -5,114 +5,25 @@ The device is the sham pump, running all the time; between it and the bench stan
 
 from __future__ import annotations
 
-import re
-import socket
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from adapters import Adapter, RawServer, Rfc2217Server, SlcanAdapter, SocketcandServer
-from runs import ROOT, Outcome, run
+from faulty_bench import FaultyBench, a_bench, attempts
+from runs import Outcome
 
-from harness.control.process import ProcessControl
 from harness.links.modbus import crc16
 
 NOTICED_WITHIN, BACK_WITHIN = 1.0, 3.0
 """Seconds: the bench sees that a link is gone; it goes on once the cable is back."""
 
-BODY = """
-from pathlib import Path
-ATTEMPTS = []
-def unplug(link, seconds):
-    Path(f"unplug-{link}").write_text(str(seconds))
-def read(case, surface):
-    return case.bench.surface(surface).read("version")
-def attacked(case, surface):
-    case.attack(surface, "a read")
-    case.check("the version", held=True, expected="1", observed="1", claim="VERSION")
-def use(case, surface, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        read(case, surface)
-"""
-RIG = """\
-rig: faults
-device: pump.yaml
-item: {{serial: VP1-000417, grade: engineering}}
-answer_within: 1.0
-link_back_within: {patience}
-links:
-{links}
-"""
-
-
-@dataclass
-class Bench:
-    """A running pump, the adapters in front of it, and the rig file that names them."""
-
-    folder: Path
-    device: ProcessControl
-    adapters: list[Adapter] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-
-    def pump_line(self, name: str) -> Callable[[], socket.socket]:
-        """Return what opens a line of the pump."""
-
-        def opened() -> socket.socket:
-            line = socket.socket(socket.AF_UNIX)
-            line.connect(f"{self.device.run_dir}/{name}.sock")
-            return line
-
-        return opened
-
-    def wire(self, link: str, kind: type[Adapter]) -> Adapter:
-        """Put an adapter in front of a line of the pump, and into the rig file."""
-        line = {"modbus-rtu": "rtu"}.get(link, link)
-        adapter = kind(self.pump_line(line), self.folder / link)
-        self.adapters.append(adapter)
-        match adapter:
-            case SocketcandServer():
-                spec = f"{{type: can, interface: socketcand, channel: can1, port: '{adapter.url}'}}"
-            case SlcanAdapter():
-                spec = f"{{type: can, interface: slcan, channel: '{adapter.url}', options: {{sleep_after_open: 0}}}}"
-            case _:
-                kind_of = "modbus-rtu" if link == "modbus-rtu" else "serial"
-                # A pseudo-terminal has no parity.
-                spec = f"{{type: {kind_of}, port: '{adapter.url}', parity: N, stopbits: 1}}"
-        self.links.append(f"  {link}: {spec}")
-        return adapter
-
-    def rig(self, *, patience: float = 10.0) -> Path:
-        path = self.folder / "rig.yaml"
-        path.write_text(RIG.format(links="\n".join(self.links), patience=patience))
-        return path
-
-    def run(self, body: str, *options: str, patience: float = 10.0) -> Outcome:
-        return run(self.folder, BODY + body, *options, rig=self.rig(patience=patience))
-
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    sham = [sys.executable, str(ROOT / "tests/sham/device.py"), "--run-dir", "{run_dir}"]
-    device = ProcessControl([*sham, "--data", "{data_dir}/medium", "--address", "{address}"], log=tmp_path / "sham.log")
-    device.power_on()
-    text = (ROOT / "rigs/devices/infusion-pump.yaml").read_text()
-    text = re.sub(r"(?m)^identity: .*", "identity: modbus-rtu", text)
-    (tmp_path / "pump.yaml").write_text(text.replace("surface: modbus-tcp, field", "surface: modbus-rtu, field"))
-    made = Bench(tmp_path, device)
-    yield made
-    for adapter in made.adapters:
-        adapter.close()
-    device.close()
-    device.holder.close()
-
-
-def attempts(outcome: Outcome, name: str) -> list[tuple[int, str]]:
-    ends = [entry.data for entry in outcome.journal.of("case.end") if entry.data["testcase"].endswith(name)]
-    return [(end["attempt"], end["verdict"]) for end in ends]
+def bench(tmp_path: Path) -> Iterator[FaultyBench]:
+    with a_bench(tmp_path) as made:
+        yield made
 
 
 def faults(outcome: Outcome, link: str) -> list[dict[str, str]]:
@@ -147,26 +58,26 @@ def test_2(case): attacked(case, {surface!r})
 
 
 @pytest.mark.parametrize("kind", [Adapter, RawServer, Rfc2217Server])
-def test_a_serial_line_unplugged_under_a_testcase(bench: Bench, kind: type[Adapter]) -> None:
+def test_a_serial_line_unplugged_under_a_testcase(bench: FaultyBench, kind: type[Adapter]) -> None:
     adapter = bench.wire("modbus-rtu", kind)
     check_repeated(bench.run(USED.format(surface="modbus-rtu")), "modbus-rtu", adapter)
 
 
 @pytest.mark.parametrize("kind", [Adapter, RawServer])
-def test_a_console_unplugged_under_a_testcase(bench: Bench, kind: type[Adapter]) -> None:
+def test_a_console_unplugged_under_a_testcase(bench: FaultyBench, kind: type[Adapter]) -> None:
     bench.wire("modbus-rtu", RawServer)
     adapter = bench.wire("console", kind)
     check_repeated(bench.run(USED.format(surface="console")), "console", adapter)
 
 
 @pytest.mark.parametrize("kind", [SocketcandServer, SlcanAdapter])
-def test_a_bus_unplugged_under_a_testcase(bench: Bench, kind: type[Adapter]) -> None:
+def test_a_bus_unplugged_under_a_testcase(bench: FaultyBench, kind: type[Adapter]) -> None:
     bench.wire("modbus-rtu", Adapter)
     adapter = bench.wire("can", kind)
     check_repeated(bench.run(USED.format(surface="uds").replace("unplug('uds'", "unplug('can'")), "can", adapter)
 
 
-def test_a_line_that_is_only_watched_is_missed_too(bench: Bench) -> None:
+def test_a_line_that_is_only_watched_is_missed_too(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     adapter = bench.wire("console", Adapter)
     body = """
@@ -183,7 +94,7 @@ def test_2(case): attacked(case, "modbus-rtu")
     check_repeated(bench.run(body), "console", adapter)
 
 
-def test_who_finds_a_link_away_too_long_goes_on_when_it_is_back(bench: Bench) -> None:
+def test_who_finds_a_link_away_too_long_goes_on_when_it_is_back(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     body = """
 @case_of("T-1")
@@ -211,7 +122,7 @@ def test_3(case): attacked(case, "modbus-rtu")
     assert "Traceback" not in outcome.output
 
 
-def test_a_device_that_dies_while_its_cable_is_out_does_not_pass(bench: Bench) -> None:
+def test_a_device_that_dies_while_its_cable_is_out_does_not_pass(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     body = f"""
 import socket
@@ -234,7 +145,7 @@ def test_2(case): attacked(case, "modbus-rtu")
     assert "the identity cannot be read" in outcome.reason("test_1")
 
 
-def test_what_was_broken_before_the_cable_fell_out_stands(bench: Bench) -> None:
+def test_what_was_broken_before_the_cable_fell_out_stands(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     body = """
 @case_of("T-1")
@@ -258,7 +169,7 @@ def test_2(case):
     assert attempts(outcome, "test_2") == [(1, "INCONCLUSIVE"), (2, "PASS")]
 
 
-def test_a_late_answer_of_the_old_connection_is_none_in_the_new_one(bench: Bench) -> None:
+def test_a_late_answer_of_the_old_connection_is_none_in_the_new_one(bench: FaultyBench) -> None:
     """A serial server hands over what it kept: a whole answer to what the bench asks first, from before the loss."""
     adapter = bench.wire("modbus-rtu", RawServer)
     adapter.delay = 0.3
@@ -275,7 +186,7 @@ def test_a_late_answer_of_the_old_connection_is_none_in_the_new_one(bench: Bench
     assert adapter.stale_after_loss == b"", "it was handed over"
 
 
-def test_a_controller_off_its_bus_is_no_silent_device(bench: Bench) -> None:
+def test_a_controller_off_its_bus_is_no_silent_device(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     adapter = bench.wire("can", SocketcandServer)
     assert isinstance(adapter, SocketcandServer)
@@ -294,7 +205,7 @@ def test_2(case): attacked(case, "modbus-rtu")
     assert "link 'can' is away" in outcome.reason("test_2")
 
 
-def test_a_bus_that_recovers_is_used_again(bench: Bench) -> None:
+def test_a_bus_that_recovers_is_used_again(bench: FaultyBench) -> None:
     bench.wire("modbus-rtu", Adapter)
     adapter = bench.wire("can", SocketcandServer)
     assert isinstance(adapter, SocketcandServer)
