@@ -66,7 +66,9 @@ class _Messenger:
 
     def raw(self, message: bytes, *, within: float) -> Outcome[str]:
         """Send any bytes as a message, one of very many: it is not recorded as an operation, nor judged."""
-        outcome = self._with_stream(lambda stream: self.surface.exchange.ask(stream, message, within=within))
+        outcome = self._with_stream(
+            lambda stream: self.surface.exchange.ask(stream, message, within=within, late=False)
+        )
         self._unsure()
         return outcome
 

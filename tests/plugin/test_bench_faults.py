@@ -121,6 +121,24 @@ def test_a_link_that_lags(bench: FaultyBench, delay: float, verdict: str) -> Non
     assert "FAIL" not in outcome.verdicts.values()
 
 
+def test_a_late_answer_is_not_taken_for_that_of_the_next_command(bench: FaultyBench) -> None:
+    bench.wire("modbus-rtu", Adapter)
+    bench.wire("console", RawServer).delays_from(bench.folder / "lags", 1.6)
+    body = f"""
+@case_of("T-1")
+def test_1(case):
+    attacked(case, "modbus-rtu")
+    with case.bench.dialogue("console").session("service") as opened:
+        session = case.value(opened, "log-in")
+        {when(bench, "lags")}
+        session.do("version")
+        case.expect_refused("an unknown command", session.unknown(), claim="BASE-DENY")
+"""
+    outcome = bench.run(body)
+    assert outcome.verdicts == {"test_1": "INCONCLUSIVE"}, outcome.output
+    assert "an unknown command" in outcome.reason("test_1")
+
+
 def test_a_bus_that_lags_has_no_gap(bench: FaultyBench) -> None:
     """Frames that arrive late were not late on the bus: the gateway says when they were there."""
     bench.wire("modbus-rtu", Adapter)
