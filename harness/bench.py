@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
 
-from harness.clean import show_text
 from harness.control.base import Capability, Control
 from harness.control.holder import Holder
 from harness.control.making import make_control
@@ -25,14 +24,16 @@ from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface
 from harness.device.messages import MessageSurface
 from harness.device.modbus_map import ModbusSurface
-from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
+from harness.device.outcomes import Accepted, NoAnswer, name_of
 from harness.device.surface import Surface
 from harness.device.uds import UdsSurface
 from harness.device.values import Value
-from harness.errors import BaselineLost, BenchFault, ControlFault, UsageError, WrongDevice
+from harness.errors import BaselineLost, BenchFault, ControlFault, LinkLost, UsageError, WrongDevice
+from harness.identity import compare_identity
 from harness.journal import Journal
 from harness.links.dialer import Dialer, HostDialer
 from harness.links.stream import StreamLink
+from harness.lost_links import LostLinks
 from harness.rig import rig_file as spec_of
 from harness.rig.claims import EssentialPerformanceClaim
 from harness.rig.loading import Rig
@@ -59,6 +60,7 @@ class Bench:
         self._control: Control | None = None
         self._holder: Holder | None = None
         self._wiring: RigWiring | None = None
+        self._lost_links: LostLinks | None = None
         self._watches: list[Watch] = []
         self._surfaces: dict[str, Surface] = {}
         self._lost: BaselineLost | None = None
@@ -96,6 +98,7 @@ class Bench:
             captures=self.run_dir / "captures",
             prefix=self.worker,
         )
+        self._lost_links = LostLinks(self._wiring, journal=self.journal, powered=self._control.alive)
 
     def close(self) -> None:
         """Let go of everything; nothing of the run stays behind."""
@@ -122,6 +125,13 @@ class Bench:
         if self._wiring is None:
             raise UsageError("the bench is not open", hint="call open() first")
         return self._wiring
+
+    @property
+    def lost_links(self) -> LostLinks:
+        """Which links were lost, and whether they are back."""
+        if self._lost_links is None:
+            raise UsageError("the bench is not open", hint="call open() first")
+        return self._lost_links
 
     def surface(self, name: str) -> Surface:
         """Return a surface of the device by name."""
@@ -180,8 +190,11 @@ class Bench:
     def fresh(self, *, watch: bool = True) -> None:
         """Bring the device to its baseline, prove its identity, start the watches.
 
+        A link that was lost is awaited, and opened again, before.
+
         Raises:
             BaselineLost: it could not be brought back; every later call says so too.
+            LinkLost: a link is away. A later call looks for it again.
             WrongDevice: another unit answers.
         """
         if self._lost is not None:
@@ -193,6 +206,12 @@ class Bench:
             raise
         except (BenchFault, Undecided) as fault:
             self.journal.write("baseline", state="lost", route="none", seconds=time.monotonic() - started)
+            self.lost_links.confirm()
+            away = self.lost_links.first_since(started)
+            if away is not None and isinstance(fault, LinkLost):
+                raise
+            if away is not None:
+                raise LinkLost(f"link {away.link!r} was lost: {fault}", hint=away.why.hint) from fault
             self._lost = BaselineLost(f"the device could not be brought to its baseline: {fault}")
             raise self._lost from fault
         self._settled = route == "clone"
@@ -206,7 +225,11 @@ class Bench:
         except WrongDevice:
             raise
         except (BenchFault, Undecided) as first:
+            if self.lost_links.given_up:
+                raise  # it was waited for
             self.journal.write("fault", what=str(first), hint="")
+            self.lost_links.confirm()
+            self.lost_links.note_absent()
             return self._restore()
 
     def _restore(self) -> str:
@@ -215,6 +238,7 @@ class Bench:
         self._stop_watches()
         self._surfaces.clear()
         self.wiring.forget_observer()
+        self.lost_links.note()
         self.wiring.drop()
         route = "none"
         if Capability.RESTORE in self.control.capabilities:
@@ -223,8 +247,10 @@ class Bench:
             route = report.method
             if report.template is not None:
                 self.journal.write("snapshot", action="clone", template=report.template)
+            self.lost_links.bring_back(heartbeat=True)
             self.check_identity()
         else:
+            self.lost_links.bring_back(heartbeat=True)
             self.wiring.open_eager()
             self.check_identity(within=self.power_up())
         self.baseline = self.fingerprint()
@@ -244,6 +270,7 @@ class Bench:
         The links are open before the first byte. `before_on`: seconds the power stays off at least.
         """
         self._let_go()
+        self._set_before_run()
         at_once = Capability.CUT in self.control.capabilities
         self.journal.write("power", action="cut" if at_once else "off")
         (self.control.cut if at_once else self.control.power_off)()
@@ -268,6 +295,7 @@ class Bench:
         """Let go of what does not outlive a device without power."""
         self._stop_watches()
         self._surfaces.clear()
+        self.lost_links.note()
         self.wiring.drop()
         self._settled = False
 
@@ -279,6 +307,7 @@ class Bench:
         """
         self._stop_watches()
         self._surfaces.clear()
+        self.lost_links.note()
         self.wiring.drop(serial=False)
         self._settled = False
 
@@ -317,34 +346,10 @@ class Bench:
             Undecided: the device does not answer within `within` seconds (five answers' time when not given).
             WrongDevice: another unit, model or version answers.
         """
-        device, item = self.rig.device, self.rig.file.item
+        device = self.rig.device
         versions = self._versions or (device.version,)
-        expected = {"model": device.model, "serial": item.serial, "version": " or ".join(versions)}
         surface = self.surface(device.identity)
-        deadline = time.monotonic() + (5 * self.rig.file.answer_within if within is None else within)
-        # A refused log-in is not tried again: it counts towards the lock of the account.
-        settled = (Accepted, Refused) if isinstance(surface, LogInSurface) else Accepted
-        outcome = surface.read_all(list(expected))
-        while not isinstance(outcome, settled) and time.monotonic() < deadline:
-            outcome = surface.read_all(list(expected))
-        if not isinstance(outcome, Accepted):
-            # A device that is silent is no fault of the bench: that would have the testcase repeated.
-            raise Undecided(
-                f"the identity cannot be read on {device.identity}: {name_of(outcome)}\n"
-                "  → is the device powered and the link wired? try `proofrig rig check`"
-            )
-        observed = {field: str(value) for field, value in outcome.value.items()}
-        shown_values = {field: show_text(value, limit=200) for field, value in observed.items()}
-        self.journal.write("identity", expected=expected, observed=shown_values, surface=device.identity)
-        wrong = [field for field in ("model", "serial") if observed[field] != expected[field]]
-        wrong += ["version"] if observed["version"] not in versions else []
-        if wrong:
-            shown = ", ".join(f"{field} {shown_values[field]!r} instead of {expected[field]!r}" for field in wrong)
-            raise WrongDevice(
-                f"another device answers: {shown}",
-                where=str(self.rig.path),
-                hint="correct item or device in the rig file",
-            )
+        compare_identity(surface, self.rig, journal=self.journal, versions=versions, within=within)
 
     def fingerprint(self) -> Mapping[str, Value]:
         """Read the baseline's values.
@@ -368,7 +373,11 @@ class Bench:
     def _set_before_run(self) -> None:
         # Controls that start the device themselves let the links open before its first instruction.
         if hasattr(self.control, "before_run"):
-            self.control.before_run = self.wiring.open_eager
+            self.control.before_run = self._open_before_run
+
+    def _open_before_run(self) -> None:
+        self.lost_links.bring_back(heartbeat=False)  # nothing runs yet: no heartbeat is due
+        self.wiring.open_eager()
 
     # Making
 

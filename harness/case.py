@@ -16,18 +16,21 @@ from harness.bench import Bench
 from harness.clean import Masker, show, show_text
 from harness.device.log_in import LogInSurface
 from harness.device.outcomes import Accepted, Outcome, Refused, name_of
-from harness.errors import BenchFault, UsageError
+from harness.errors import BaselineLost, BenchFault, DiskFull, LinkLost, UsageError, WrongDevice
 from harness.proof import Proof
 from harness.record_file import expect_space
 from harness.rig.baseline import BASELINE
 from harness.rig.claims import ClaimBase, Status
 from harness.testcase import Meta
-from harness.verdict import Check, CheckState, ClaimBroken, Undecided, Verdict, decide
+from harness.verdict import BenchStalled, Check, CheckState, ClaimBroken, Undecided, Verdict, decide
 from harness.watch import IncidentKind
 
 __all__ = ["Case", "Observer"]
 
 T_value = TypeVar("T_value")
+
+READER_SECONDS = 0.3
+"""Who sends may meet a loss before the reader of the link does: so long the reader has to meet it, too."""
 
 
 class Observer(Protocol):
@@ -141,8 +144,12 @@ class Case:
         claim: str = "",
         repeat: str = "",
         stalled: bool = False,
+        at: float | None = None,
     ) -> bool:
-        """Record a comparison: held, broken (`False`) or undecided (`None`). Returns whether it held."""
+        """Record a comparison: held, broken (`False`) or undecided (`None`). Returns whether it held.
+
+        `at`: the monotonic instant at which it was seen, when that is not now.
+        """
         state = CheckState.UNDECIDED if held is None else CheckState.HELD if held else CheckState.BROKEN
         if not claim and state is CheckState.BROKEN:
             # Without a claim nothing can be broken: it was a control of the procedure.
@@ -159,6 +166,7 @@ class Case:
             source=source,
             repeat=self.clean(repeat),
             stalled=stalled,
+            at=time.monotonic() if at is None else at,
         )
         self.checks.append(check)
         self.record(
@@ -257,6 +265,7 @@ class Case:
         Raises:
             ClaimBroken: a claim is broken.
             Undecided: anything could not be decided. `SilenceAfterAttack` asks for one repetition.
+            BenchFault, BenchStalled: a fault of the bench kept it from being decided; asks for a repetition.
             BaseException: what the testcase itself raised, when no check is broken.
         """
         if raised is None:
@@ -268,10 +277,14 @@ class Case:
         if isinstance(raised, Exception):
             self._proof.incidents()
         self._proof.events()
-        verdict = decide(self.checks)
+        checks = self.checks
+        if (doubt := self._doubt(raised)) is not None:
+            since, fault = doubt
+            checks, raised = [check for check in checks if check.at < since], fault
+        verdict = decide(checks)
         if isinstance(verdict, ClaimBroken):
             raise verdict from raised
-        if isinstance(raised, BenchFault) and any(_is_open(check) for check in self.checks):
+        if isinstance(raised, BenchFault | BenchStalled) and any(_is_open(check) for check in checks):
             # A repetition after the fault must not wash away what the device had left undecided before.
             raise Undecided(f"{verdict}\n{raised}") from raised
         if raised is not None:
@@ -291,6 +304,31 @@ class Case:
                 f"  → compare them with a document, then `proofrig device approve {self.bench.rig.device_path.name} "
                 f"{' '.join(observed)} --by … --source …`"
             )
+
+    def _doubt(self, raised: BaseException | None) -> tuple[float, BenchFault | BenchStalled] | None:
+        """Return the fault of the bench that casts doubt on this testcase, and the instant from which on it does.
+
+        What was seen after it, silence or time above all, says nothing of the device. A standstill that disturbed
+        nothing is let pass, if the bench's clock went on; a lost link never, for its watch has a gap.
+        """
+        if isinstance(raised, _SPEAKS_FOR_ITSELF) or (raised is not None and not isinstance(raised, Exception)):
+            return None
+        held = raised is None and decide(self.checks) is None
+        if held:
+            self.bench.lost_links.note()
+        else:
+            self.bench.lost_links.confirm(within=READER_SECONDS if isinstance(raised, LinkLost) else 0.0)
+        still = self.bench.stalls.standstill(self._started)
+        if still is not None:
+            self.record("fault", what=str(still), hint="let nothing suspend, stop or starve the bench during a run")
+        faults: list[tuple[float, BenchFault | BenchStalled]] = []
+        if still is not None and (still.suspended or not held):
+            faults.append((still.since, BenchStalled(str(still))))
+        lost = self.bench.lost_links.first_since(self._started)
+        if lost is not None:
+            message = f"link {lost.link!r} was lost: {lost.why.message}"
+            faults.append((lost.doubtful_from, LinkLost(message, hint=lost.why.hint)))
+        return min(faults, key=lambda each: each[0], default=None)
 
     def journal_end(self, verdict: Verdict, reason: str) -> None:
         """Write the verdict of this attempt, once."""
@@ -339,5 +377,8 @@ def _is_open(check: Check) -> bool:
     """True of a check that the device, not the bench, left undecided."""
     return check.state is CheckState.UNDECIDED and not check.stalled
 
+
+_SPEAKS_FOR_ITSELF = (BaselineLost, DiskFull, UsageError, WrongDevice)
+"""What ends a testcase for a reason of its own, whatever became of the links."""
 
 _SIGN = {CheckState.HELD: "✔", CheckState.BROKEN: "✘", CheckState.UNDECIDED: "?"}

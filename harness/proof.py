@@ -15,7 +15,7 @@ from harness.device.surface import Clock
 from harness.errors import BenchFault
 from harness.rig.claims import AvailabilityClaim
 from harness.testcase import Meta
-from harness.verdict import SilenceAfterAttack, Undecided
+from harness.verdict import BenchStalled, SilenceAfterAttack, Undecided
 from harness.watch import Incident, IncidentKind, Watch, WatchReport
 
 __all__ = ["Proof", "Proven"]
@@ -53,6 +53,7 @@ class Proven(Protocol):
         claim: str = "",
         repeat: str = "",
         stalled: bool = False,
+        at: float | None = None,
     ) -> bool: ...
 
     def unchanged(self, title: str, *, before: object, after: object, claim: str = ...) -> bool: ...
@@ -110,7 +111,7 @@ class Proof:
         """Ask for everything that a pass needs.
 
         Raises:
-            Undecided: something is missing; what is broken becomes a check.
+            Undecided: something is missing; what is broken becomes a check. `BenchStalled`: for want of the bench.
             BenchFault: the bench lost what the device sent.
         """
         self._prove_alive()
@@ -140,13 +141,16 @@ class Proof:
 
     def _prove_surface(self, surface: str, before: Clock) -> None:
         claim, recovery = self._recovery(surface)
-        deadline = time.monotonic() + recovery
+        began = time.monotonic()
+        deadline = began + recovery
         outcome = self._case.bench.surface(surface).probe()
         while not isinstance(outcome, Accepted) and time.monotonic() < deadline:
             outcome = self._case.bench.surface(surface).probe()
         if not isinstance(outcome, Accepted):
             self._case.record("alive", surface=surface, seen=False, how=name_of(outcome))
             message = f"{surface} does not answer {recovery:g} s after the attack: {name_of(outcome)}"
+            if (late := self._case.bench.stalls.late(began, time.monotonic())) > recovery / 3:
+                raise BenchStalled(f"{message}; but the bench itself was held up for {late:.1f} s")
             if isinstance(outcome, NoAnswer) and self._case.bench.control.alive():
                 raise SilenceAfterAttack(message, claim=claim)
             raise Undecided(message)
@@ -264,7 +268,9 @@ class Proof:
             elif dropped := self._dropped():
                 held, stalled, observed = None, True, f"{observed}; the bench lost frames: {dropped}"
         title = f"{watch}: {incident.kind.value}"
-        self._case.check(title, held=held, expected="within limits", observed=observed, claim=claim, stalled=stalled)
+        self._case.check(
+            title, held=held, expected="within limits", observed=observed, claim=claim, stalled=stalled, at=incident.at
+        )
 
     def _dropped(self) -> str:
         """What the buses lost on the bench's side during the testcase; empty for nothing."""
@@ -295,4 +301,5 @@ class Proof:
                     expected="no unasked event",
                     observed=f"{event.kind.value} {event.detail}",
                     claim="BASE-NO-CRASH",
+                    at=at,
                 )

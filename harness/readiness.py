@@ -29,9 +29,9 @@ def check_ready(rig: Rig) -> None:
     are faults of the bench, which the run records.
 
     Raises:
-        UsageError: a surface's own Python is missing or of the wrong shape, nobody is there to be asked, a shared place is
-            somebody else's or not known, an adapter cannot be told from another one or may not be used, or the firmware
-            fixture has no such weakness.
+        UsageError: a surface's own Python is missing or of the wrong shape, nobody is there to be asked, a shared place
+            is somebody else's or not known, an adapter cannot be told from another one or may not be used, or the
+            firmware fixture has no such weakness.
     """
     check_custom(rig)
     match rig.file.control:

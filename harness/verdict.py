@@ -6,8 +6,9 @@ exceptions to verdicts, pytest outcomes, Allure statuses or exit codes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.errors import BenchFault, UsageError
@@ -80,7 +81,10 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One typed, journalled comparison. `claim` is what it verifies, empty for a control of the procedure."""
+    """One typed, journalled comparison. `claim` is what it verifies, empty for a control of the procedure.
+
+    `at` is the monotonic instant, in seconds, at which what it speaks of was seen.
+    """
 
     title: str
     state: CheckState
@@ -90,6 +94,7 @@ class Check:
     source: str = ""
     repeat: str = ""
     stalled: bool = False
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from serial.rs485 import RS485Settings
 
@@ -240,13 +241,29 @@ class RigWiring:
     def open_eager(self) -> None:
         """Open what must be heard from power-on: serial lines, and buses whose adapter is not the emulator's."""
         for name, spec in self.rig.file.links.items():
-            match spec:
-                case SerialLinkSpec():
-                    self.open_stream(name)
-                case CanLinkSpec() if not self._inside(spec):
-                    self.can(name)
-                case ModbusRtuLinkSpec():
-                    self.modbus(name)
+            if isinstance(spec, SerialLinkSpec | ModbusRtuLinkSpec | CanLinkSpec) and not self._inside(spec):
+                self.open_shared(name)
+
+    @property
+    def shared_links(self) -> dict[str, StreamLink | CanLink]:
+        """The serial lines and buses that are open now. They are the bench's: no device ends them on purpose."""
+        return {**self._streams, **self._buses}
+
+    def emulated(self, link: str) -> bool:
+        """Whether a link is a line of the emulated or simulated device, which comes and goes with it."""
+        return _of_device(self._spec(link))
+
+    def open_shared(self, link: str) -> StreamLink | CanLink:
+        """Return a serial line or bus, opened on first use."""
+        spec = self._spec(link)
+        return self._serial(link, spec) if isinstance(spec, SerialLinkSpec | ModbusRtuLinkSpec) else self.can(link)
+
+    def close_shared(self, link: str) -> None:
+        """Close a serial line or bus that is open."""
+        shared: tuple[dict[str, Any], ...] = (self._modbus, self._streams, self._buses)
+        for links in shared:
+            if link in links:
+                links.pop(link).close()
 
     def pulse_reset(self) -> None:
         """Pulse the reset line of the rig file.
@@ -265,27 +282,11 @@ class RigWiring:
         """Close every link, or all but the serial lines; captures stay open for what comes after."""
         for transport, _ in self._diagnostics.values():
             transport.close()
-        for modbus in self._modbus.values():
-            modbus.close()
-        for shell in self._shells.values():
-            shell.close()
         self._dropped = self.dropped()
-        for bus in self._buses.values():
-            bus.close()
-        for stream in self._streams.values() if serial else ():
-            stream.close()
-        for server in self._servers.values():
-            server.close()
-        for connection in self._connections.values():
-            connection.close()
-        self._connections.clear()
-        self._servers.clear()
         self._diagnostics.clear()
-        self._modbus.clear()
-        self._shells.clear()
-        self._buses.clear()
+        _close_all(self._modbus, self._shells, self._buses, self._servers, self._connections)
         if serial:
-            self._streams.clear()
+            _close_all(self._streams)
 
     def close(self) -> list[tuple[str, dict[str, object]]]:
         """Close links and captures; return what the journal keeps of each capture."""
@@ -309,10 +310,10 @@ class RigWiring:
     def _url(self, port: str) -> str:
         return self._port_of(port.removeprefix("control:")) if port.startswith("control:") else port
 
-    def _inside(self, spec: CanLinkSpec) -> bool:
-        """Whether the adapter is part of the emulated machine, so that it is there only while that runs."""
-        emulated = isinstance(self.rig.file.control, QemuControlSpec)
-        return emulated and spec.port is not None and spec.port.startswith("control:")
+    def _inside(self, spec: LinkSpec) -> bool:
+        """Whether it is a CAN adapter of the emulated machine, so that it is there only while that runs."""
+        emulated = isinstance(self.rig.file.control, QemuControlSpec) and isinstance(spec, CanLinkSpec)
+        return emulated and _of_device(spec)
 
     def _serial(self, link: str, spec: SerialLinkSpec | ModbusRtuLinkSpec) -> StreamLink:
         if link not in self._streams:
@@ -384,6 +385,17 @@ class RigWiring:
             return NoAnswer("SSH shell refused")
         self._shells[id(shell)] = connection
         return shell
+
+
+def _of_device(spec: LinkSpec) -> bool:
+    return str(getattr(spec, "port", "")).startswith("control:")
+
+
+def _close_all(*kinds: dict[Any, Any]) -> None:
+    for links in kinds:
+        for each in links.values():
+            each.close()
+        links.clear()
 
 
 def _rs485(spec: Rs485) -> RS485Settings:

@@ -47,6 +47,7 @@ class Conversation:
             b"|".join(p.pattern for p in (self.user_prompt, self.password_prompt, self.prompt))
         )
         self._line = compiled("(?m)" + spec.line)
+        self._owed: tuple[StreamLink, int] | None = None
 
     def log_in(self, stream: StreamLink, user: str, password: str) -> Outcome[None]:
         """Log in with any user name and password; refused says `refused` or `locked`."""
@@ -161,6 +162,8 @@ class Conversation:
         try:
             settled = stream.expect(both, since=mark, timeout=self.within + 2)
         except PeerClosed:
+            if not self.spec.closes:
+                raise
             settled = None
         received = stream.read_since(mark)[:ANSWER_LIMIT]
         sent = user.encode(errors="surrogateescape") + end + secret + end
@@ -182,13 +185,18 @@ class Conversation:
                 return replace(nothing(received, "log-in neither accepted nor refused"), sent=sent)
 
     def _exchange(self, stream: StreamLink, line: bytes, within: float | None) -> Outcome[Answer]:
+        in_step = self._in_step(stream)
         mark = stream.mark()
         sent = line + self.spec.line_end.encode()
         stream.send(sent)
         found = self.until_prompt(stream, mark, within=within)
         received = stream.read_since(mark)[:ANSWER_LIMIT]
         if found is None:
+            self._owed = stream, mark
             return replace(nothing(received, "no prompt after the command"), sent=sent)
+        if not in_step and line not in received.split(b"\n", 1)[0]:
+            self._owed = stream, found.end
+            return Unintelligible("perhaps the late answer to an earlier command", sent=sent, received=received)
         body = received.split(b"\n", 1)[1] if b"\n" in received else b""
         return self.judged(body, sent=sent, received=received)
 
@@ -202,6 +210,16 @@ class Conversation:
             reason = refused.groupdict().get("reason") or b"refused"
             return Refused(reason.decode("utf-8", errors="backslashreplace"), sent=sent, received=received)
         return Unintelligible(sent=sent, received=received)
+
+    def _in_step(self, stream: StreamLink) -> bool:
+        """Let an answer come that an earlier command still owes; False when it may come yet, as on a link that lags."""
+        if self._owed is None or self._owed[0] is not stream:
+            return True
+        late = stream.expect(self._any_prompt, since=self._owed[1], timeout=self.within)
+        self._owed = None
+        if late is not None:
+            stream.wait_quiet(QUIET, timeout=self.within)
+        return late is not None
 
     def _leave(self, stream: StreamLink) -> Outcome[None]:
         mark = stream.mark()

@@ -114,6 +114,8 @@ class DialogueSession(Session):
         try:
             match = self._stream.expect(pattern, since=self._since, timeout=left)
         except PeerClosed:
+            if not self.surface.spec.closes:
+                raise  # a serial server has gone, not the device
             match = None
         if match is None:
             return None
@@ -125,7 +127,9 @@ class DialogueSession(Session):
         try:
             match = self._stream.expect(self.surface.conversation.user_prompt, since=self._since, timeout=within)
         except PeerClosed:
-            return self.surface.spec.closes
+            if not self.surface.spec.closes:
+                raise
+            return True
         return match is not None and not self.surface.spec.closes
 
     @property

@@ -52,7 +52,7 @@ class MessageExchange:
     def __init__(self, spec: spec_of.MessageSurface, wiring: Wiring) -> None:
         self._spec = spec
         self._wiring = wiring
-        self._owed: StreamLink | None = None
+        self._owed: tuple[StreamLink, int] | None = None
         self.codec = Codec(spec.framing)
 
     def filled(self, template: str, values: Mapping[str, Scalar]) -> bytes:
@@ -96,19 +96,22 @@ class MessageExchange:
         got = self.ask(stream, message, within=within)
         return self.judge(got, action) if isinstance(got, Accepted) else got
 
-    def ask(self, stream: StreamLink, message: bytes, *, within: float) -> Outcome[Heard]:
+    def ask(self, stream: StreamLink, message: bytes, *, within: float, late: bool = True) -> Outcome[Heard]:
         """Send a whole message; accepted with the one answer to it.
 
         Args:
             stream: where it goes.
             message: with its delimiters and checksum, right or wrong.
             within: seconds of silence until there is no answer.
+            late: wait as long, before, for an answer that the message before still owes.
         """
-        if self._owed is stream:
+        if self._owed is not None and self._owed[0] is stream:
             # An answer that is still on its way would be taken for the next one's.
+            if late:
+                self.listen(stream, since=self._owed[1], within=within)
             stream.wait_quiet(QUIET, timeout=within)
         mark = stream.mark()
-        self._owed = stream
+        self._owed = stream, mark
         takes = len(message) / 1000  # on a line of 9600 baud; whoever takes it for the bench may take it all at once
         stream.send(message, timeout=self._wiring.answer_within + takes)
         got = self.listen(stream, since=mark, within=within + takes)

@@ -66,7 +66,9 @@ class _Messenger:
 
     def raw(self, message: bytes, *, within: float) -> Outcome[Heard]:
         """Send any bytes as a message, one of very many: it is not recorded as an operation, nor judged."""
-        outcome = self._with_stream(lambda stream: self.surface.exchange.ask(stream, message, within=within))
+        outcome = self._with_stream(
+            lambda stream: self.surface.exchange.ask(stream, message, within=within, late=False)
+        )
         self._unsure()
         return outcome
 
@@ -203,6 +205,8 @@ class MessageSession(_Messenger, Session):
         try:
             heard = exchange.listen(stream, since=self._since, within=left, wanted=exchange.is_log_off)
         except PeerClosed:
+            if self.surface.one_session:
+                raise  # a serial server has gone, not the device
             return None
         if not isinstance(heard, Accepted):
             return None

@@ -55,6 +55,8 @@ class DialogueDelivery:
             if not self._reach(case.state):
                 return Reply.UNREACHED
         except PeerClosed:
+            if not self._surface.spec.closes:
+                raise
             self.close()
             return Reply.UNREACHED
         try:

@@ -54,12 +54,15 @@ class ReadingLink(ABC, Generic[Item]):
     Subclasses say how to read (`_receive`), what to remember (`_keep`) and what to close (`_shut`).
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, notices_loss_within: float = 0.0) -> None:
         self.name = name
+        self.notices_loss_within = notices_loss_within
+        """Seconds that may pass from a loss until it is noticed; 0 where the system tells it at once."""
         self._changed = threading.Condition()
         self._subscribers: dict[int, Callable[[Item], None]] = {}
         self._next_subscriber = 0
         self._lost: LinkLost | None = None
+        self._lost_ns: int | None = None
         self._closing = threading.Event()
         self._last_rx_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name=f"link {name}", daemon=True)
@@ -68,6 +71,17 @@ class ReadingLink(ABC, Generic[Item]):
     def lost(self) -> LinkLost | None:
         """Why the link is gone, or None while it is up."""
         return self._lost
+
+    @property
+    def lost_ns(self) -> int | None:
+        """`time.monotonic_ns()` when the loss was noticed, None while the link is up."""
+        return self._lost_ns
+
+    def wait_lost(self, timeout: float) -> LinkLost | None:
+        """Wait at most `timeout` seconds for a loss; return why, None while the link is up. Never raises."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._lost is not None, timeout)
+            return self._lost
 
     @property
     def last_rx_ns(self) -> int | None:
@@ -139,7 +153,7 @@ class ReadingLink(ABC, Generic[Item]):
     def _lose(self, why: LinkLost) -> None:
         with self._changed:
             if self._lost is None:
-                self._lost = why
+                self._lost, self._lost_ns = why, time.monotonic_ns()
             self._changed.notify_all()
 
     def _run(self) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 import can
 
 from harness.capture import Direction, Tap
-from harness.errors import BenchFault, UsageError
+from harness.errors import BenchFault, LinkLost, UsageError
 from harness.links.base import POLL_SECONDS, Deadline, ReadingLink
+from harness.links.can_errors import BUS_OFF, BUS_OFF_HINT, is_bus_off
 from harness.links.canframe import EXTENDED_MASK, STANDARD_MASK, CanFrame, CanTransport
 from harness.links.descriptors import socket_transport
 from harness.links.dialer import Dialer, HostDialer, connect, connect_unix
@@ -34,7 +35,7 @@ class CanLink(ReadingLink[CanFrame]):
 
     def __init__(self, name: str, transport: CanTransport, tap: Tap) -> None:
         """Take over `transport` and start reading."""
-        super().__init__(name)
+        super().__init__(name, notices_loss_within=transport.notices_loss_within)
         self._transport = transport
         self._tap = tap
         self._frames: deque[CanFrame] = deque(maxlen=HISTORY_FRAMES)
@@ -64,7 +65,11 @@ class CanLink(ReadingLink[CanFrame]):
         with self._changed:
             self._check_up()
         self._tap.record(Direction.TO_DEVICE, frame.data, channel=frame.word)
-        self._transport.write(frame, timeout)
+        try:
+            self._transport.write(frame, timeout)
+        except LinkLost as why:
+            self._lose(why)
+            raise
 
     def subscribe(self, callback: Callable[[CanFrame], None]) -> Callable[[], None]:
         """Call `callback` from the reader thread with every frame that arrives; returns the way to stop it.
@@ -126,6 +131,10 @@ class CanLink(ReadingLink[CanFrame]):
         frames = self._transport.read(POLL_SECONDS)
         for frame in frames:
             self._tap.record(Direction.FROM_DEVICE, frame.data, channel=frame.word)
+        if any(is_bus_off(frame) for frame in frames):
+            # Who is off the bus hears nothing and reaches nobody: what follows would look like a silent device.
+            self._publish(frames)
+            raise LinkLost(f"{self.name}: {BUS_OFF}", hint=BUS_OFF_HINT)
         return frames
 
     def _keep(self, item: CanFrame) -> int:

@@ -6,7 +6,13 @@ from enum import IntFlag
 
 from harness.links.canframe import CanFrame
 
-__all__ = ["ErrorClass", "error_text", "receiver_overflowed"]
+__all__ = ["BUS_OFF", "BUS_OFF_HINT", "ErrorClass", "error_text", "is_bus_off", "receiver_overflowed"]
+
+BUS_OFF = "the adapter's controller is off the bus (bus-off)"
+BUS_OFF_HINT = (
+    "look at wiring, termination and bit rate; "
+    "on Linux `ip link set INTERFACE type can restart-ms 100` has the controller come back by itself"
+)
 
 
 class ErrorClass(IntFlag):
@@ -46,6 +52,11 @@ def error_text(frame: CanFrame) -> str:
         details = [word for bit, word in _CONTROLLER.items() if each is ErrorClass.CONTROLLER and _state(frame) & bit]
         texts.append(f"{text} ({', '.join(details)})" if details else text)
     return ", ".join(texts) or f"error {frame.can_id:#x}"
+
+
+def is_bus_off(frame: CanFrame) -> bool:
+    """Whether the adapter says that its controller went off the bus."""
+    return frame.error and bool(frame.can_id & ErrorClass.BUS_OFF)
 
 
 def receiver_overflowed(frame: CanFrame) -> bool:

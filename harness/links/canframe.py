@@ -15,7 +15,7 @@ EXTENDED_MASK = 0x1FFF_FFFF
 STANDARD_MASK = 0x7FF
 
 TRANSIENT_SECONDS = 0.5
-"""How long a bus may be in trouble without a break (errors of the adapter, bus-off) before it counts as gone."""
+"""How long an adapter may report errors, or an interface be down, without a break before it counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class CanTransport(Protocol):
     @property
     def dropped(self) -> int | None:
         """Frames that arrived at the bench and were dropped there, unread; None where nobody counts them."""
+
+    @property
+    def notices_loss_within(self) -> float:
+        """Seconds that may pass from a loss until `read` raises it."""
 
     def read(self, timeout: float) -> Sequence[CanFrame]:
         """Return the frames that arrive within `timeout` seconds. Raises LinkLost when the bus or adapter is gone."""

@@ -14,18 +14,25 @@ from collections.abc import Callable
 from harness.errors import LinkLost
 from harness.links.base import Deadline, LinkStalled, PeerClosed
 
-__all__ = ["DescriptorTransport", "keep_alive", "socket_transport"]
+__all__ = ["VANISHED_SECONDS", "DescriptorTransport", "keep_alive", "socket_transport"]
 
 READ_SIZE = 65536
+
+VANISHED_SECONDS = 3.0
+"""Seconds within which a TCP peer that vanished without a word is noticed (`keep_alive`)."""
 
 
 class DescriptorTransport:
     """Reads and writes one non-blocking descriptor; closing wakes a read that is under way.
 
-    `release` closes the descriptor (a socket's or a serial port's own `close`).
+    `release` closes the descriptor (a socket's or a serial port's own `close`). `notices_loss_within`: seconds that
+    may pass from a loss until the system tells it.
     """
 
-    def __init__(self, descriptor: int, *, release: Callable[[], None], what: str) -> None:
+    def __init__(
+        self, descriptor: int, *, release: Callable[[], None], what: str, notices_loss_within: float = 0.0
+    ) -> None:
+        self.notices_loss_within = notices_loss_within
         self._descriptor = descriptor
         self._release = release
         self._what = what
@@ -148,16 +155,22 @@ class DescriptorTransport:
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """Have the kernel probe a silent TCP peer every second and give it up after two lost probes."""
+    """Have the kernel probe a silent TCP peer every second, and give it up when for two nothing is acknowledged.
+
+    Without a time of their own, bytes that nobody acknowledges would hold the probes up for many minutes (tcp(7)).
+    """
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2)):
             if hasattr(socket, option):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2000)
 
 
 def socket_transport(sock: socket.socket, *, what: str, keepalive: bool = False) -> DescriptorTransport:
     """Wrap a connected stream socket. `keepalive` is for peers of the bench, never for a device (`keep_alive`)."""
     if keepalive:
         keep_alive(sock)
-    return DescriptorTransport(sock.fileno(), release=sock.close, what=what)
+    within = VANISHED_SECONDS if keepalive else 0.0
+    return DescriptorTransport(sock.fileno(), release=sock.close, what=what, notices_loss_within=within)

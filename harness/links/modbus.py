@@ -155,6 +155,7 @@ class _TcpWire:
                         return Garbled(frame, f"unit {answering} answers a request to unit {unit}")
                     return build_reply(pdu, frame[_MBAP.size :], unit=unit, raw=frame)
                 if seen not in self._given_up:
+                    self._given_up.append(transaction)  # its own answer may still come
                     return Garbled(frame, f"transaction {seen} answers transaction {transaction}")
         except PeerClosed:
             return self._closed(stream)

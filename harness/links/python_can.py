@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Sequence
@@ -11,13 +12,22 @@ import can
 
 from harness.errors import LinkLost
 from harness.links.base import LinkStalled
+from harness.links.can_errors import BUS_OFF, BUS_OFF_HINT
 from harness.links.canframe import TRANSIENT_SECONDS, CanFrame
 
 __all__ = ["PythonCanTransport"]
 
+RECEIVE_SECONDS = 0.1
+"""Longest time python-can spends in one read."""
+
+_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENETDOWN, errno.EBADF})
+"""Errors after which an adapter does not come back by itself."""
+
 
 class PythonCanTransport:
     """A bus opened by python-can, with a receive loop that outlives passing errors."""
+
+    notices_loss_within = TRANSIENT_SECONDS + RECEIVE_SECONDS
 
     def __init__(self, bus: can.BusABC, *, what: str) -> None:
         self._bus = bus
@@ -38,11 +48,14 @@ class PythonCanTransport:
             if self._closed.is_set():
                 raise LinkLost(f"{self._what} was closed by the bench")
             try:
-                message = self._bus.recv(min(timeout, 0.1))
+                message = self._bus.recv(min(timeout, RECEIVE_SECONDS))
+                bus_off = message is None and self._bus.state is can.BusState.ERROR
             except (can.CanError, OSError, ValueError) as error:
                 self._failed(error)
                 return ()
             self._failing_since = None
+            if bus_off:
+                raise LinkLost(f"{self._what}: {BUS_OFF}", hint=BUS_OFF_HINT)
             return () if message is None else (_from_message(message),)
 
     def write(self, frame: CanFrame, timeout: float) -> None:
@@ -50,6 +63,7 @@ class PythonCanTransport:
 
         Raises:
             LinkStalled: the adapter did not take it.
+            LinkLost: the adapter is gone.
         """
         message = can.Message(
             arbitration_id=frame.can_id,
@@ -63,6 +77,8 @@ class PythonCanTransport:
         try:
             self._bus.send(message, timeout)
         except (can.CanError, OSError) as error:
+            if _errno(error) in _GONE:
+                raise self._lost(error) from error
             raise LinkStalled(
                 f"{self._what} did not take a frame: {error}", hint="is the bus terminated and powered?"
             ) from error
@@ -77,9 +93,17 @@ class PythonCanTransport:
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
-        if now - self._failing_since >= TRANSIENT_SECONDS:
-            raise LinkLost(f"{self._what}: {error}", hint="is the adapter plugged in and the bus up?") from error
+        if _errno(error) in _GONE or now - self._failing_since >= TRANSIENT_SECONDS:
+            raise self._lost(error) from error
         self._closed.wait(0.02)
+
+    def _lost(self, error: Exception) -> LinkLost:
+        return LinkLost(f"{self._what}: {error}", hint="is the adapter plugged in and the bus up?")
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the system's number of an error; python-can has it in a field of its own."""
+    return error.error_code if isinstance(error, can.CanError) else getattr(error, "errno", None)
 
 
 def _from_message(message: can.Message) -> CanFrame:

@@ -15,7 +15,7 @@ from serial import rfc2217, rs485
 from harness.capture import Tap
 from harness.errors import BenchFault, LinkLost, UsageError
 from harness.links.base import Deadline, LinkStalled
-from harness.links.descriptors import DescriptorTransport, keep_alive, socket_transport
+from harness.links.descriptors import VANISHED_SECONDS, DescriptorTransport, keep_alive, socket_transport
 from harness.links.dialer import Dialer, HostDialer, connect, connect_unix
 from harness.links.stream import ControlLine, StreamLink, Transport
 from harness.links.usb_port import PREFIX, locate
@@ -63,6 +63,7 @@ class _Rfc2217Transport:
     """A port of an RFC 2217 server, by pyserial's client, whose thread only undoes the telnet coding."""
 
     can_break = True
+    notices_loss_within = VANISHED_SECONDS
 
     def __init__(self, port: rfc2217.Serial, *, what: str) -> None:
         self._port = port
@@ -188,6 +189,11 @@ def open_serial(
         raise BenchFault(
             f"{name}: cannot open {url}: {error}",
             hint="is it plugged in, may you read and write it, and does no other program hold it?",
+        ) from error
+    except termios.error as error:  # pyserial lets it through
+        raise BenchFault(
+            f"{name}: cannot set up {url}: {error.args[-1]}",
+            hint="is it still plugged in, and can it do this speed, parity and number of stop bits?",
         ) from error
     return StreamLink(name, transport, tap)
 

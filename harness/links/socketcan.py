@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from harness.errors import BenchFault, LinkLost, UsageError
 from harness.links.base import Deadline, LinkStalled
-from harness.links.can_errors import ErrorClass, error_text, receiver_overflowed
+from harness.links.can_errors import error_text, receiver_overflowed
 from harness.links.canframe import (
     ERROR_FLAG,
     EXTENDED_FLAG,
@@ -114,15 +114,15 @@ class _Trouble:
     hint: str
     until: Deadline
     over: Callable[[], bool]
-    of_bus: bool = False
-    """Whether a frame from the bus says that it is over."""
 
 
 class SocketcanTransport:
     """A raw CAN socket that is bound to an interface; takes the socket over.
 
-    A bus that is off or an interface that is down longer than `TRANSIENT_SECONDS` is a loss, not silence.
+    An interface that is down longer than `TRANSIENT_SECONDS` is a loss, not silence.
     """
+
+    notices_loss_within = TRANSIENT_SECONDS + _CLOSE_WITHIN
 
     def __init__(self, sock: socket.socket, *, channel: str, what: str, fd: bool = False) -> None:
         self._socket = sock
@@ -151,7 +151,7 @@ class SocketcanTransport:
         """Return the frames that are there or arrive within `timeout` seconds.
 
         Raises:
-            LinkLost: the adapter is gone, the interface stays down, or the bus stays off.
+            LinkLost: the adapter is gone, or the interface stays down.
         """
         with self._reading:
             if self._closed.is_set():
@@ -220,8 +220,6 @@ class SocketcanTransport:
             frame = _decode(data, ancillary)
             if frame.error:
                 self._note_error(frame)
-            else:
-                self._note_life()
             frames.append(frame)
         return frames
 
@@ -241,19 +239,6 @@ class SocketcanTransport:
     def _note_error(self, frame: CanFrame) -> None:
         self._last_error = error_text(frame)
         self._overflows += receiver_overflowed(frame)
-        if frame.can_id & ErrorClass.RESTARTED:
-            self._note_life()
-        elif frame.can_id & ErrorClass.BUS_OFF and self._trouble is None:
-            hint = (
-                "look at wiring, termination and bit rate; "
-                f"ip link set {self._channel} type can restart-ms 100 brings the controller back by itself"
-            )
-            reason = f"the controller of {self._channel} is off the bus"
-            self._trouble = _Trouble(reason, hint, Deadline(TRANSIENT_SECONDS), over=lambda: False, of_bus=True)
-
-    def _note_life(self) -> None:
-        if self._trouble is not None and self._trouble.of_bus:
-            self._trouble = None
 
     def _look_at_trouble(self) -> None:
         if self._trouble is None or not self._trouble.until.passed:

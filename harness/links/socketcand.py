@@ -31,6 +31,8 @@ ECHO_AFTER = 0.2
 """Seconds of silence after which a TCP server is asked for an echo."""
 ECHO_WITHIN = 0.55
 """Seconds within which a server that has echoed before must do so again, else it has vanished."""
+READ_WITHIN = 0.1
+"""Seconds after which a silent server is looked at again."""
 
 _FRAME = re.compile(r"frame ([0-9A-Fa-f]{1,9}) (\d{1,12}\.\d{1,9})((?: [0-9A-Fa-f]{2,16})*)")
 _FD_FRAME = re.compile(r"fdframe ([0-9A-Fa-f]{1,9}) [0-9A-Fa-f]{1,2} (\d{1,12}\.\d{1,9})((?: [0-9A-Fa-f]{2,128})*)")
@@ -128,6 +130,8 @@ class SocketcandTransport:
         """How many malformed elements the server sent."""
         self.dropped = None
         """The protocol does not say."""
+        self.notices_loss_within = ECHO_AFTER + ECHO_WITHIN + READ_WITHIN if keepalive else 0.0
+        """Seconds that may pass from a loss until `read` raises it."""
 
     def open(self, channel: str, *, timeout: float, prompt: bool = False) -> None:
         """Open the bus `channel` within `timeout` seconds.
@@ -169,7 +173,7 @@ class SocketcandTransport:
         deadline = Deadline(timeout)
         frames: list[CanFrame] = []
         while not frames and not deadline.passed:
-            data = self._stream.read(min(deadline.remaining, 0.1) if self._keepalive else deadline.remaining)
+            data = self._stream.read(min(deadline.remaining, READ_WITHIN) if self._keepalive else deadline.remaining)
             if data:
                 frames = self._decode(data)
             elif self._keepalive:

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from harness.capture import Direction, Tap
-from harness.errors import UsageError
-from harness.links.base import POLL_SECONDS, Deadline, ReadingLink
+from harness.errors import LinkLost, UsageError
+from harness.links.base import POLL_SECONDS, Deadline, PeerClosed, ReadingLink
 
 __all__ = [
     "HISTORY_BYTES",
@@ -101,7 +101,7 @@ class StreamLink(ReadingLink[_Chunk]):
 
     def __init__(self, name: str, transport: Transport, tap: Tap, *, channel: int = 0) -> None:
         """Take over `transport` and start reading; bytes are recorded on `channel` of `tap`."""
-        super().__init__(name)
+        super().__init__(name, notices_loss_within=getattr(transport, "notices_loss_within", 0.0))
         self._transport = transport
         self._tap = tap
         self._channel = channel
@@ -128,7 +128,13 @@ class StreamLink(ReadingLink[_Chunk]):
             del self._sent[:-_SENT]
         # Recorded first, so that in the capture no answer stands before its question.
         self._tap.record(Direction.TO_DEVICE, data, channel=self._channel)
-        self._transport.write(data, timeout)
+        try:
+            self._transport.write(data, timeout)
+        except PeerClosed:
+            raise  # what the peer said before may still be read
+        except LinkLost as why:
+            self._lose(why)
+            raise
 
     @property
     def taken(self) -> bool:

@@ -240,6 +240,9 @@ class RigFile(Strict):
     equipment: tuple[Equipment, ...] = ()
     photos: tuple[str, ...] = Field(default=(), description="Photographs of the set-up, relative to this file")
     answer_within: float = Field(default=2.0, gt=0, description="Seconds a device may take to answer")
+    link_back_within: float = Field(
+        default=30.0, ge=0, description="Seconds a lost link (an adapter unplugged) is waited for until it is back"
+    )
     bench_address: str | None = Field(
         default=None, description="The bench's own address in the device's network, for what the device fetches"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.watch.base import Incident, IncidentKind, Watch, WatchReport
 from harness.watch.console import ConsoleWatch
 from harness.watch.essential_performance import EssentialPerformanceWatch
-from harness.watch.stall import StallMonitor
+from harness.watch.stall import StallMonitor, Standstill
 
 __all__ = [
     "ConsoleWatch",
@@ -13,6 +13,7 @@ __all__ = [
     "Incident",
     "IncidentKind",
     "StallMonitor",
+    "Standstill",
     "Watch",
     "WatchReport",
 ]

@@ -55,9 +55,10 @@ class ConsoleWatch:
             self._tail = text[-_TAIL:]
 
     def report(self) -> WatchReport:
-        """A console may be silent without being dead: it is always fresh."""
+        """A console may be silent without being dead: it is fresh as long as its line is there."""
+        fresh = self._stream.lost is None
         with self._lock:
-            return WatchReport(self.name, "", self._samples, fresh=True, incidents=tuple(self._incidents))
+            return WatchReport(self.name, "", self._samples, fresh=fresh, incidents=tuple(self._incidents))
 
     def close(self) -> None:
         """Stop listening."""

@@ -113,7 +113,11 @@ class EssentialPerformanceWatch:
             self._incidents.append(incident)
 
     def report(self) -> WatchReport:
-        """Return incidents so far; a heartbeat that has stopped is one, and makes the watch stale."""
+        """Return incidents so far; a heartbeat that has stopped is one, and makes the watch stale.
+
+        A silence is judged when a loss of the link would have been noticed: until then it may be the bench's.
+        """
+        self._await_loss_or_heartbeat()
         now = time.monotonic()
         with self._lock:
             quiet = now - (self._last if self._last is not None else self._started)
@@ -131,6 +135,15 @@ class EssentialPerformanceWatch:
                 )
             fresh = self._samples > 0 and quiet <= self._claim.max_gap
             return WatchReport(self.name, self._id, self._samples, fresh=fresh, incidents=tuple(incidents))
+
+    def _await_loss_or_heartbeat(self) -> None:
+        tick = threading.Event()
+        while self._can.lost is None:
+            with self._lock:
+                quiet = time.monotonic() - (self._last if self._last is not None else self._started)
+            if not self._claim.max_gap < quiet < self._can.notices_loss_within:
+                return
+            tick.wait(0.02)
 
     def close(self) -> None:
         """Stop listening."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 
@@ -89,6 +90,63 @@ def test_the_reader_outlives_passing_errors_but_not_a_dead_adapter(recording):
     with pytest.raises(LinkLost, match="unplugged"):
         link.wait_for(lambda frame: frame.can_id == 8, timeout=5)
     assert time.monotonic() - started < 1.2
+    link.close()
+
+
+class Scripted(can.BusABC):
+    """A bus of python-can that does what a list says, then stays silent."""
+
+    def __init__(self, script, *, sending=None, state=can.BusState.ACTIVE) -> None:
+        super().__init__(channel="scripted")
+        self.script, self.sending, self._said = list(script), sending, state
+
+    @property
+    def state(self):
+        return self._said if not self.script else can.BusState.ACTIVE
+
+    def _recv_internal(self, timeout):
+        if not self.script:
+            threading.Event().wait(timeout)
+            return None, False
+        item = self.script.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item, False
+
+    def send(self, msg, timeout=None):
+        if self.sending is not None:
+            raise self.sending
+
+
+def test_an_interface_that_is_gone_says_so_once_and_is_lost(recording):
+    """Linux reports ENODEV or ENETDOWN a single time; after that the socket is as silent as an idle bus."""
+    for number in (errno.ENODEV, errno.ENETDOWN):
+        gone = can.CanOperationError("Error receiving", number)
+        link = CanLink("can", PythonCanTransport(Scripted([gone]), what="can"), recording.tap)
+        with pytest.raises(LinkLost, match="Error receiving"):
+            link.wait_for(lambda _: True, timeout=5)
+        link.close()
+
+
+def test_who_sends_may_be_told_of_the_loss_instead_of_the_reader(recording):
+    bus = Scripted([], sending=can.CanOperationError("Failed to transmit", errno.ENXIO))
+    link = CanLink("can", PythonCanTransport(bus, what="can"), recording.tap)
+    with pytest.raises(LinkLost):
+        link.send(CanFrame(1, b""))
+    assert link.lost is not None, "no waiter takes it for silence"
+    link.close()
+
+
+@pytest.mark.parametrize("told", ["frame", "state"])
+def test_a_controller_off_its_bus_is_lost(recording, told):
+    error = can.Message(arbitration_id=0x40, is_error_frame=True, is_extended_id=False)
+    passive = can.Message(arbitration_id=0x04, is_error_frame=True, is_extended_id=False)
+    script = [passive, error] if told == "frame" else [passive]
+    state = can.BusState.ERROR if told == "state" else can.BusState.ACTIVE
+    link = CanLink("can", PythonCanTransport(Scripted(script, state=state), what="can"), recording.tap)
+    with pytest.raises(LinkLost, match="bus-off"):
+        link.wait_for(lambda _: False, timeout=5)
+    assert any(frame.error for frame in link.history()), "what the adapter said is kept"
     link.close()
 
 

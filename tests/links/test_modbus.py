@@ -141,6 +141,18 @@ def test_a_lie_is_garbled_and_keeps_its_bytes(device, reason, script):
     assert outcome.raw
 
 
+def test_who_answered_for_another_does_not_shift_the_next(device):
+    foreign = iter([True, False])
+
+    def script(transaction: int, unit: int, pdu: bytes) -> list[bytes]:
+        own = frame(transaction, unit, GOOD)
+        return [frame(transaction + 7, unit, GOOD), own] if next(foreign) else [own]
+
+    link = device(script)
+    assert isinstance(link.request(READ, timeout=1), Garbled)
+    assert isinstance(link.request(READ, timeout=1), ModbusReply), "the answer that came behind is passed over"
+
+
 def test_a_write_must_be_echoed(device):
     link = device(lambda t, u, p: [frame(t, u, p[:3] + b"\x00\x09")])
     assert isinstance(link.request(write_register(0, 5), timeout=0.3), Garbled)

@@ -72,6 +72,23 @@ def test_an_absent_adapter_and_one_in_use_are_faults_of_the_bench(terminal, reco
     open_serial(path, baudrate=9600, name="console 3", tap=recording.tap).close()
 
 
+def test_what_an_adapter_cannot_do_is_a_fault_of_the_bench(terminal, recording):
+    open_serial(terminal[1], baudrate=9600, name="console", tap=recording.tap).close()
+    with pytest.raises(BenchFault, match="cannot set up"):  # a pseudo-terminal has no parity
+        open_serial(terminal[1], baudrate=9600, parity="E", name="console", tap=recording.tap)
+
+
+def test_who_sends_to_a_vanished_adapter_finds_it_lost(terminal, recording):
+    master, path = terminal
+    link = open_serial(path, baudrate=9600, name="console", tap=recording.tap)
+    os.close(master)
+    with pytest.raises(LinkLost):
+        link.send(b"x")
+    assert link.wait_lost(1) is not None
+    assert link.lost_ns is not None
+    link.close()
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "socket://", "spy:///dev/null"])
 def test_a_wrong_address_is_the_users_mistake(url, recording):
     with pytest.raises(UsageError):
