@@ -30,7 +30,11 @@ DEBIAN_PROGRAMS = {
     "usr/lib/lighttpd/mod_dirlisting.so": "usr/lib/lighttpd/mod_dirlisting.so",
 }
 OWN_PROGRAMS = {"gatewayd": "opt/bg4/app/gatewayd", "bg4-menu": "usr/bin/bg4-menu", "benchd": "opt/bench/benchd"}
-FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run", "tmp", "data", "root", "var/log")
+FOLDERS = (
+    *("bin", "sbin", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run", "tmp", "data", "root", "var/log"),
+    *("etc/bg4", "etc/ssh/authorized_keys", "opt/bg4/app"),
+)
+"""Those that git does not keep, being empty in the fixture."""
 DATA_SIZE_KIB = 32 * 1024
 DATA_UUID = "6d657269-6469-616e-8004-000000000001"
 OWNERS = {
