@@ -200,9 +200,18 @@ def _sound(entry: Entry) -> bool:
                 CheckState(entry.data["state"])
             case "result" | "case.end":
                 Verdict(entry.data["verdict"])
+            case "case.start":
+                _tags(entry.data)
+            case "plan":
+                for meta in entry.data.get("about", {}).values():
+                    _tags(meta)
         return True
-    except (KeyError, ValueError, AttributeError):
+    except (KeyError, ValueError, AttributeError, TypeError):
         return False
+
+
+def _tags(meta: Mapping[str, Any]) -> tuple[Tag, ...]:
+    return tuple(Tag(clause_id=tag["clause"], strength=Strength(tag["strength"])) for tag in meta.get("clauses", ()))
 
 
 def _photos(run_dir: Path, rig: Mapping[str, Any]) -> Iterable[str]:
@@ -323,7 +332,7 @@ def _record(nodeid: str, case: _Gathered) -> CaseRecord:
         id=meta.get("id", ""),
         title=meta.get("title", ""),
         version=meta.get("version", 0),
-        tags=tuple(Tag(clause_id=tag["clause"], strength=Strength(tag["strength"])) for tag in meta.get("clauses", ())),
+        tags=_tags(meta),
         about={**meta.get("about", {}), **{key: meta[key] for key in _ABOUT if key in meta}},
         claims=tuple(meta.get("claims", ())),
         requirements=tuple(meta.get("requirements", ())),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
@@ -176,11 +176,33 @@ def test_the_reference_has_no_section_too_many() -> None:
 # Examples
 
 EXAMPLES = re.findall(r"(?ms)^```yaml\n(.*?)^```", REFERENCE.read_text(encoding="utf-8"))
-"""Every block of the reference: parts of a device file."""
+"""Every block of the reference: a variant, a control of a rig file, actions of a surface, or part of a device file."""
+DIALOGUE = {
+    "type": "dialogue", "link": "console", "accounts": ["user"], "prompt": "> $", "accepted_when": "ok",
+    "refused_when": "error",
+    "login": {
+        "user_prompt": "login: $", "password_prompt": "password: $", "accepted_when": "ok", "refused_when": "error",
+        "locked_when": "locked", "logged_off_when": "logged off", "log_out": "exit",
+    },
+}  # fmt: skip
+HTTP = {
+    "type": "http", "link": "https", "accounts": ["user"], "accepted_when": {"status": [200]},
+    "refused_when": {"status": [400, 401, 403]}, "denied_when": {"status": [403]}, "over_when": {"status": [401]},
+    "unknown_request": {"method": "GET", "path": "/none"},
+    "login": {
+        "method": "POST", "path": "/log-in", "accepted_when": {"status": [200]}, "refused_when": {"status": [401]},
+        "token": "token", "carried": {"Authorization": "{token}"}, "log_out": {"method": "POST", "path": "/log-out"},
+    },
+}  # fmt: skip
 
 
 def _whole(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return a device file with this part, and the least of what else it needs."""
+    if "base" in part:
+        return dict(part)
+    if "actions" in part:
+        of_http = any("method" in action for action in part["actions"].values())
+        return _whole({"surfaces": {"surface": {**(HTTP if of_http else DIALOGUE), "fields": {}, **part}}})
     surfaces = part.get("surfaces", {"uds": {
         "type": "uds", "link": "can", "request_id": 1, "response_id": 2, "sessions": {}, "identifiers": {},
         "unknown_identifier": 1,
@@ -190,7 +212,7 @@ def _whole(part: Mapping[str, Any]) -> dict[str, Any]:
         "device": "example", "manufacturer": "M", "model": "M", "kind": "k", "version": "1", "claims": {},
         "identity": next(iter(surfaces)),
         "accounts": {name: {"role": "r", "password": "right-horse-7"} for name in sorted(named)},
-        "links": sorted({spec["link"] for spec in surfaces.values()}),
+        "links": sorted({"files", *(spec["link"] for spec in surfaces.values())}),
         "surfaces": surfaces,
         **part,
     }  # fmt: skip
@@ -199,7 +221,12 @@ def _whole(part: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: " ".join(re.findall(r"(?m)^  (\w[\w-]*):", example)))
 def test_every_example_is_loaded(example: str, tmp_path: Path) -> None:
     yaml = YAML()
-    yaml.dump(_whole(yaml.load(example)), tmp_path / "device.yaml")
+    part = yaml.load(example)
+    if "control" in part:
+        TypeAdapter(control_specs.ControlSpec).validate_python(part["control"])
+        return
+    yaml.dump(_whole(part), tmp_path / "device.yaml")
+    shutil.copy(ROOT / "rigs/devices/infusion-pump.yaml", tmp_path)
     shutil.copy(ROOT / "tests/rig/ventilator.dbc", tmp_path)
     made = self_signed("robot").pem
     (tmp_path / "robot.pem").write_bytes(made)

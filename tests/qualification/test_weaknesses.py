@@ -48,7 +48,7 @@ PUMP = Fixture(
     "pump", ROOT / "rigs/pump-qemu.yaml", of("infusion-pump"), known=44, seen=44, applicable=40, settles_marks=True
 )
 SYRINGE = Fixture("syringe", ROOT / "rigs/syringe-qemu.yaml", of("syringe-driver"), known=20, seen=11, applicable=24)
-GATEWAY = Fixture("gateway", ROOT / "rigs/gateway-qemu.yaml", of("bedside-gateway"), known=23, seen=23, applicable=40)
+GATEWAY = Fixture("gateway", ROOT / "rigs/gateway-qemu.yaml", of("bedside-gateway"), known=23, seen=23, applicable=33)
 FIXTURES = (PUMP, SYRINGE, GATEWAY)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from report_folders import FLOOD, LOCKOUT, REPLAY, WAVES, Folder
 
@@ -137,6 +137,7 @@ def test_no_run_here(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 10_000), flip=st.none() | st.integers(0, 10_000))
+@example(cut=1957, flip=1559)  # in the last line, in the name of a tag's clause
 def test_no_damage_makes_a_pass(tmp_path: Path, cut: int, flip: int | None) -> None:
     """Cut anywhere, with or without a byte changed: it reads, or says why not, and the failed testcase never passes."""
     path = tmp_path / "run/journal.jsonl"
