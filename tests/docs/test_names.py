@@ -34,3 +34,9 @@ def test_no_code_names_a_device() -> None:
         if (hit := named.search(file.read_text(encoding="utf-8")))
     ]
     assert found == []
+
+
+def test_a_gateway_takes_no_python_and_fewer_than_150_lines() -> None:
+    text = (ROOT / "rigs/devices/bedside-gateway.yaml").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    assert {surface["type"] for surface in YAML(typ="safe").load(text)["surfaces"].values()} == {"http", "dialogue"}
