@@ -1,5 +1,5 @@
 # make demo   build the emulated devices, run the suite on the pump, show table and reports
-# make test   the harness's own tests
+# make test   the harness's own tests; make unit: those of its parts, without the qualification
 # make nightly   every testcase, the long ones too, then every weakness; what changed since the last night
 # All set up what is missing first; `make setup` does only that.
 
@@ -11,7 +11,7 @@ RIG      ?= rigs/pump-qemu.yaml
 NIGHTS   ?= reports/nightly
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: setup packages firmware labgrid demo nightly test socketcan qualify lint docs schema bench clean
+.PHONY: setup packages firmware labgrid demo nightly unit test socketcan qualify lint docs schema bench clean
 
 setup: packages $(VENV)/.done .node/.done
 
@@ -65,8 +65,10 @@ lint: $(VENV)/.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup firmware labgrid lint
-	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 2
+unit: setup firmware labgrid lint
+	$(BIN)/python -m pytest tests --ignore=tests/qualification -n 4
+
+test: unit
 	$(BIN)/python -m pytest tests/qualification/test_liars.py -n 2
 	$(BIN)/python -m pytest tests/qualification --ignore=tests/qualification/test_liars.py
 
@@ -83,6 +85,7 @@ docs: $(VENV)/.done
 
 schema: $(VENV)/.done
 	$(BIN)/proofrig rig schema --write rigs/schema
+	$(BIN)/python -m harness.rig.reference docs/device-file.md
 
 bench: setup firmware
 	$(BIN)/python -m benchmarks $(NAME)

@@ -248,7 +248,9 @@ class Bench:
             if report.template is not None:
                 self.journal.write("snapshot", action="clone", template=report.template)
             self.lost_links.bring_back(heartbeat=True)
-            self.check_identity()
+            if self.check_identity(within=self.rig.device.starts_within if route == "boot" else None):
+                surface = self.rig.device.identity
+                raise BenchFault(f"a session was left open on {surface} while the device came up: that is no baseline")
         else:
             self.lost_links.bring_back(heartbeat=True)
             self.wiring.open_eager()
@@ -339,8 +341,8 @@ class Bench:
                 watch = EssentialPerformanceWatch(bus, claim_id=claim_id, claim=claim, settled=self._settled)
                 self._watches.append(watch)
 
-    def check_identity(self, *, within: float | None = None) -> None:
-        """Read model, serial number and version, and compare with device and rig file.
+    def check_identity(self, *, within: float | None = None) -> bool:
+        """Read model, serial number and version, and compare with device and rig file (`compare_identity`).
 
         Raises:
             Undecided: the device does not answer within `within` seconds (five answers' time when not given).
@@ -349,7 +351,7 @@ class Bench:
         device = self.rig.device
         versions = self._versions or (device.version,)
         surface = self.surface(device.identity)
-        compare_identity(surface, self.rig, journal=self.journal, versions=versions, within=within)
+        return compare_identity(surface, self.rig, journal=self.journal, versions=versions, within=within)
 
     def fingerprint(self) -> Mapping[str, Value]:
         """Read the baseline's values.

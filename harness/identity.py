@@ -19,8 +19,11 @@ __all__ = ["compare_identity"]
 
 def compare_identity(
     surface: Surface, rig: Rig, *, journal: Journal, versions: Sequence[str], within: float | None
-) -> None:
+) -> bool:
     """Read the identity on `surface` and compare it, the version with each of `versions`.
+
+    Returns:
+        Whether somebody was let in on the way, got no answer, and cannot log out: that session is still open.
 
     Raises:
         Undecided: the device does not answer within `within` seconds (five answers' time when not given).
@@ -52,3 +55,4 @@ def compare_identity(
         raise WrongDevice(
             f"another device answers: {shown}", where=str(rig.path), hint="correct item or device in the rig file"
         )
+    return isinstance(surface, LogInSurface) and surface.end_left_open() > 0

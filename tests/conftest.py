@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 
@@ -10,3 +12,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-testcase", action="store_true", help="qualification with every testcase")
     parser.addoption("--alone", action="store_true", help="qualification: each weakness in a trial of its own")
     parser.addoption("--can", metavar="INTERFACE:CHANNEL", help="tests of CAN links on this bus: socketcan:vcan0")
+
+
+def pytest_configure() -> None:
+    """Let runs that tests interrupt be interrupted: a shell starts what it puts into the background deaf to SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,29 +1,21 @@
-"""What a runner needs to know of the built pump: `device.json`.
-
-No input of the image: it is written at every call of the build.
-"""
+"""What a runner needs to know of the pump. No input of the image: it is written at every call of the build."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from building import delivery
+from fixture_build.frame import weakness_names
 
 FLASHES = {"bootloader-prompt": "flash-bootloader-prompt.img"}
 """Weaknesses that need a flash image of their own."""
 
 
-def write_description(file: Path, *, fixture: Path, made: Mapping[str, object]) -> None:
-    """Write `device.json`: what the build made, and QEMU's arguments.
-
-    Names in {braces} are for the runner to fill in.
-    """
-    description = {
-        "schema": 2,
-        "device": "infusion-pump",
+def description(fixture: Path) -> Mapping[str, Any]:
+    """What the pump is, and QEMU's arguments, with names in {braces} for the runner to fill in."""
+    return {
         "model": "VP-1",
         "serial": "VP1-000417",
         "qemu": "qemu-system-aarch64",
@@ -56,9 +48,9 @@ def write_description(file: Path, *, fixture: Path, made: Mapping[str, object]) 
         },
         "files": {"disk": "disk.qcow2", "u_boot": "u-boot.bin", "flash": "flash-hardened.img"},
         "weaknesses": {
-            name: {"files": {"flash": FLASHES[name]}} if name in FLASHES else {} for name in _weaknesses(fixture)
+            name: {"files": {"flash": FLASHES[name]}} if name in FLASHES else {} for name in weakness_names(fixture)
         },
-        "ready": {"console": "login: ", "within_s": 15.0},
+        "ready": {"console": "login: ", "within_s": 60.0},
         "network": {"address": "192.0.2.10/24", "address6": "2001:db8::10/64", "mac": "52:54:00:50:01:01"},
         "https": {"port": 443, "certificate_sha256": delivery.certificate_sha256(fixture / "unit-keys")},
         "ssh": {
@@ -66,15 +58,7 @@ def write_description(file: Path, *, fixture: Path, made: Mapping[str, object]) 
             "host_key": " ".join((fixture / "unit-keys/host_ed25519.pub").read_text().split()[:2]),
             "client_key": "firmware-fixtures/infusion-pump/bench-keys/bench_ed25519",
         },
-        **made,
     }  # fmt: skip
-    partial = file.with_name(f"{file.name}.new")
-    partial.write_text(json.dumps(description, indent=2) + "\n")
-    partial.replace(file)
-
-
-def _weaknesses(fixture: Path) -> list[str]:
-    return re.findall(r"^  - name: (\S+)$", (fixture / "weaknesses.yaml").read_text(), re.M)
 
 
 def _unit_arguments(fixture: Path) -> list[str]:

@@ -7,74 +7,31 @@ returns at once.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-
-from building import images, programs
-from building.tools import BuildError, progress, run
-from building.unit import EEPROM_SIZE, load_unit
+from typing import Any
 
 FIXTURE = Path(__file__).resolve().parent
-REPOSITORY = FIXTURE.parents[1]
+sys.path.insert(1, str(FIXTURE.parent))
+
+from building import images, programs  # noqa: E402 - found by the line above
+from building.unit import EEPROM_SIZE, load_unit  # noqa: E402
+from fixture_build.frame import Call, Frame, Versions  # noqa: E402
+from fixture_build.tools import BuildError, progress, run  # noqa: E402
+
 LOCK = FIXTURE / "toolchain.lock"
 COMPILERS = ("gcc-arm-none-eabi", "binutils-arm-none-eabi", "picolibc-arm-none-eabi")
-HOST_PACKAGES = (*COMPILERS, "qemu-system-arm", "qemu-utils")
-"""Host packages whose versions decide the bytes, or how they run."""
 WEAKNESS_ADDRESS = 0x203FFF00
 """WEAKNESS_WORDS of src/common/board.h."""
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the emulated SD-200 syringe driver.")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / ".build" / "syringe-driver")
-    parser.add_argument("--relock", action="store_true", help="write down this toolchain and the bytes it makes")
-    options = parser.parse_args()
-    try:
-        build(options.out.resolve(), relock=options.relock)
-    except BuildError as reason:
-        print(f"build.py: {reason}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def build(out: Path, *, relock: bool) -> None:
-    """Bring `out` up to date with the inputs."""
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
-        host = _host_versions()
-        if not relock and _is_current(out, host):
-            progress(f"up to date: {out / 'device.json'}")
-            return
-        (out / "device.json").unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="work-", dir=out) as work:
-            made = _build(Path(work), out)
-        _check_lock(host, made, relock=relock)
-        _describe(out, host)
-        progress(f"done: {out / 'device.json'}")
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    with (out / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _host_versions() -> dict[str, str]:
-    rows = run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *HOST_PACKAGES])
-    return dict(line.split() for line in rows.splitlines())
-
-
-def _build(work: Path, out: Path) -> dict[str, str]:
-    """Make every file; the hashes of what the toolchain made."""
+def make(call: Call) -> None:
+    """Make boot loader, EEPROM and update images, and compare what the toolchain made with the lock."""
+    work, out = call.work, call.out
     keys = FIXTURE / "update-keys"
     unit = load_unit(FIXTURE / "unit/unit.json")
     boot = programs.build_boot(FIXTURE, unit=unit.source(keys / "maker.key"), work=work)
@@ -89,16 +46,17 @@ def _build(work: Path, out: Path) -> dict[str, str]:
     raw = work / "eeprom.bin"
     raw.write_bytes(eeprom)
     run(["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", raw, out / "disk.qcow2"])
-    return {"boot": hashlib.sha256(boot).hexdigest(), "eeprom": hashlib.sha256(eeprom).hexdigest()}
+    made = {"boot": hashlib.sha256(boot).hexdigest(), "eeprom": hashlib.sha256(eeprom).hexdigest()}
+    _check_lock(call.host, made, relock=call.relock)
 
 
-def _check_lock(host: dict[str, str], made: dict[str, str], *, relock: bool) -> None:
+def _check_lock(host: Versions, made: dict[str, str], *, relock: bool) -> None:
     """The same sources and toolchain must make the same bytes; another toolchain is told, not refused.
 
     Raises:
         BuildError: same sources, same toolchain, other bytes.
     """
-    now = {"sources": _sources_hash(), "toolchain": {name: host[name] for name in COMPILERS}, "sha256": made}
+    now = {"sources": FRAME.inputs_sha256(), "toolchain": {name: host[name] for name in COMPILERS}, "sha256": made}
     locked = json.loads(LOCK.read_text()) if LOCK.exists() else None
     if relock or locked is None:
         LOCK.write_text(json.dumps(now, indent=2) + "\n")
@@ -110,50 +68,15 @@ def _check_lock(host: dict[str, str], made: dict[str, str], *, relock: bool) -> 
         raise BuildError("the bytes differ from toolchain.lock's, with its sources and its toolchain")
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _sources_hash() -> str:
-    digest = hashlib.sha256()
-    folders = ("building", "src", "third-party", "unit", "update-keys")
-    files = [FIXTURE / "build.py", *(p for name in folders for p in (FIXTURE / name).rglob("*"))]
-    for file in sorted(p for p in files if p.is_file() and p.suffix not in (".pyc", ".md")):
-        digest.update(f"{file.relative_to(FIXTURE)}\0{_sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def _inputs_hash(host: dict[str, str]) -> str:
-    return hashlib.sha256((json.dumps(host, sort_keys=True) + _sources_hash()).encode()).hexdigest()
-
-
-def _outputs(out: Path) -> list[Path]:
-    return [out / "disk.qcow2", out / "boot.bin"]
-
-
-def _is_current(out: Path, host: dict[str, str]) -> bool:
-    try:
-        made = json.loads((out / "device.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    if not (out / "bundles" / images.INDEX).exists():
-        return False
-    return made.get("inputs_sha256") == _inputs_hash(host) and all(
-        file.exists() and _sha256(file) == made["images"][file.name]["sha256"] for file in _outputs(out)
-    )
-
-
 def weakness_bits() -> dict[str, int]:
     """Bit of each weakness, by name: its place in src/common/weaknesses.def."""
     names = re.findall(r'^WEAKNESS\(\w+, "([a-z-]+)"\)$', (FIXTURE / "src/common/weaknesses.def").read_text(), re.M)
     return {name: bit for bit, name in enumerate(names)}
 
 
-def _describe(out: Path, host: dict[str, str]) -> None:
-    """Write device.json: all that a runner needs to know. Names in {braces} are for the runner to fill in."""
-    description = {
-        "schema": 2,
-        "device": "syringe-driver",
+def describe(host: Versions) -> Mapping[str, Any]:
+    """What a runner needs to know, beside what every build writes."""
+    return {
         "model": images.MODEL,
         "serial": load_unit(FIXTURE / "unit/unit.json").serial,
         "version": images.VERSION,
@@ -174,15 +97,20 @@ def _describe(out: Path, host: dict[str, str]) -> None:
         "memory_mb": 16,
         "files": {"boot": "boot.bin", "disk": "disk.qcow2"},
         "weaknesses": {name: {"bit": bit} for name, bit in weakness_bits().items()},
-        "ready": {"console": f"{images.MODEL} up", "within_s": 5.0},
-        "host_packages": host,
-        "inputs_sha256": _inputs_hash(host),
-        "images": {file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for file in _outputs(out)},
+        "ready": {"console": f"{images.MODEL} up", "within_s": 20.0},
     }  # fmt: skip
-    partial = out / "device.json.new"
-    partial.write_text(json.dumps(description, indent=2) + "\n")
-    partial.replace(out / "device.json")
 
+
+FRAME = Frame(
+    folder=FIXTURE,
+    title="SD-200 syringe driver",
+    host_packages=(*COMPILERS, "qemu-system-arm", "qemu-utils"),
+    inputs=("src", "third-party", "unit", "update-keys"),
+    outputs=("disk.qcow2", "boot.bin"),
+    bundles=f"bundles/{images.INDEX}",
+    make=make,
+    describe=describe,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(FRAME.main())

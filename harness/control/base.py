@@ -111,7 +111,8 @@ class EventLog:
 class RestoreReport:
     """How the device came back to its baseline.
 
-    `method` is `clone` (saved state), `restart` (started anew) or `command` (the bench's own);
+    `method` is `clone` (saved state), `restart` (started anew, and up), `boot` (started, and not yet up) or `command`
+    (the bench's own);
     `steps` maps each step to its seconds;
     `weaknesses` is the active set as the device's bench agent read it back, None where there is no agent.
     """

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from harness.control.agent import NO_WEAKNESS
 from harness.control.emulators import emulator_package
 from harness.errors import ControlFault, UsageError
+from harness.rig.machine_file import BUILD_HINT, load_machine_file
 
 __all__ = ["MachineFiles", "QemuMachine", "Ram", "load_machine"]
 
-_SCHEMA = 2
-"""Of `device.json`: `files` are images by name; each of `weaknesses` may have a `bit` and `files` of its own."""
+AGENT = "agent"
+"""Name of the bench agent's link, on machines that have one."""
 _VERSION_S = 10.0
-_BUILD_HINT = "build the firmware fixture first: make firmware"
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 _CHARDEV = re.compile(r"\{([a-z0-9_]+)_chardev\}")
 
@@ -57,12 +55,12 @@ class QemuMachine:
     weaknesses: frozenset[str] = frozenset()
     weakness_mask: int = 0
     accel: str = "tcg"
-    build_hint: str = _BUILD_HINT
+    build_hint: str = BUILD_HINT
 
     @property
     def links(self) -> tuple[str, ...]:
         """The names of the links, in the order of `args`."""
-        return tuple(_CHARDEV.findall(" ".join(self.args)))
+        return _links(self.args)
 
     @property
     def disk(self) -> Path | None:
@@ -165,35 +163,32 @@ def load_machine(description: Path, *, weaknesses: frozenset[str] = frozenset())
         ControlFault: it is not built.
         UsageError: the description is of another make, or names no such weakness.
     """
-    try:
-        made = json.loads(description.read_text())
-    except FileNotFoundError:
-        raise ControlFault(f"the firmware fixture {description} is not built", hint=_BUILD_HINT) from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"not a device description: {error}", where=str(description)) from error
-    if made.get("schema") != _SCHEMA:
-        seen = f"schema {made.get('schema')!r}, wanted {_SCHEMA}"
-        raise UsageError(seen, where=str(description), hint=_BUILD_HINT)
-    known: Mapping[str, Mapping[str, Any]] = made["weaknesses"]
-    if unknown := sorted(weaknesses - known.keys()):
+    made = load_machine_file(description)
+    if unknown := sorted(weaknesses - made.weaknesses.keys()):
         raise UsageError(
-            f"{made['device']} has no weakness {', '.join(map(repr, unknown))}",
+            f"{made.device} has no weakness {', '.join(map(repr, unknown))}",
             where=str(description),
-            hint=f"it has: {', '.join(known)}",
+            hint=f"it has: {', '.join(made.weaknesses) or 'none'}",
         )
     folder = description.parent.absolute()
-    files: dict[str, str] = dict(made["files"])
-    for name in sorted(weaknesses):
-        files |= known[name].get("files", {})
+    chosen = [made.weaknesses[name] for name in sorted(weaknesses)]
+    files = dict(made.files)
+    for weakness in chosen:
+        files |= weakness.files
+    args = (*made.machine, *made.arguments)
     return QemuMachine(
-        binary=made["qemu"],
-        args=(*made["machine"], *made["arguments"]),
-        memory_mib=made["memory_mb"],
+        binary=made.qemu,
+        args=args,
+        memory_mib=made.memory_mb,
         images=MappingProxyType({name: folder / file for name, file in files.items()}),
-        agent="agent",
+        agent=AGENT if AGENT in _links(args) else None,
         weaknesses=weaknesses,
-        weakness_mask=sum(1 << known[name]["bit"] for name in weaknesses if "bit" in known[name]),
+        weakness_mask=sum(1 << weakness.bit for weakness in chosen if weakness.bit is not None),
     )
+
+
+def _links(args: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_CHARDEV.findall(" ".join(args)))
 
 
 def _escaped(path: Path) -> str:

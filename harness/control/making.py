@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from harness.control.template import TemplateStore
 from harness.journal import Journal
 from harness.rig import control_specs as spec_of
 from harness.rig.loading import Rig
+from harness.rig.machine_file import load_machine_file
 
 __all__ = ["make_control", "make_place"]
 
@@ -78,11 +78,12 @@ def _make_qemu(spec: spec_of.QemuControlSpec, *, rig: Rig, journal: Journal, log
     description = rig.resolve(spec.machine)
     machine = load_machine(description, weaknesses=frozenset(spec.weaknesses))
     machine.check()
-    made = json.loads(description.read_text(encoding="utf-8"))
+    made = load_machine_file(description)
+    templates = TemplateStore(description.parent / "templates")
     journal.write(
         "image",
-        image_sha256={name: image["sha256"] for name, image in made["images"].items()},
-        lock_sha256=made.get("packages_lock_sha256", ""),
+        image_sha256={name: image.sha256 for name, image in made.images.items()} or templates.hashes(machine),
+        lock_sha256=made.packages_lock_sha256,
         weaknesses=sorted(spec.weaknesses),
     )
     with ExitStack() as on_failure:
@@ -91,9 +92,10 @@ def _make_qemu(spec: spec_of.QemuControlSpec, *, rig: Rig, journal: Journal, log
         control = QemuControl(
             machine,
             holder=holder,
-            templates=TemplateStore(description.parent / "templates"),
+            templates=templates,
             log=log,
-            settle=lambda control: settle(control, spec),
+            # Clones of a device without the bench agent would all draw the same random numbers: it boots each time.
+            settle=(lambda control: settle(control, spec)) if machine.agent is not None else None,
         )
         on_failure.pop_all()
     return control

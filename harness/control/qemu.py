@@ -172,7 +172,7 @@ class QemuControl:
             steps.done("kill")
             self.power_on()
             steps.done("start")
-            return RestoreReport(method="restart", seconds=steps.total(), steps=steps.taken)
+            return RestoreReport(method="boot", seconds=steps.total(), steps=steps.taken)
         template = self._template()
         steps.done("template")
         self._discard()

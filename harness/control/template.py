@@ -76,10 +76,14 @@ class TemplateStore:
             "format": _FORMAT,
             "agent": PROTOCOL_VERSION,
             "qemu": machine.version(),
-            "images": {name: self._file_hash(file) for name, file in machine.images.items()},
+            "images": self.hashes(machine),
             **machine.identity(),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def hashes(self, machine: QemuMachine) -> dict[str, str]:
+        """SHA-256 of the machine's images, by name."""
+        return {name: self._file_hash(file) for name, file in machine.images.items()}
 
     def images(self, machine: QemuMachine) -> dict[str, Path]:
         """The store's own copies of the machine's images, whose content is what counts in `key`."""

@@ -32,6 +32,8 @@ KEPT = 5.0
 class HttpSession(Session):
     """One logged-in session. Made by `HttpSurface.log_in`; close it with `log_out` or `drop`."""
 
+    outlives_connection = True
+
     def __init__(
         self, surface: HttpSurface, account: str, credentials: Credentials, connection: HttpConnection
     ) -> None:
@@ -327,12 +329,12 @@ class HttpSurface(LogInSurface):
 
     # The server's certificate
 
-    def certificate(self) -> Outcome[str]:
-        """Return the SHA-256 of the certificate that is shown now, whatever it is."""
+    def certificate(self) -> Outcome[bytes]:
+        """Return the certificate (DER) that is shown now, whatever it is."""
         made = self.wiring.http(self.spec.link).connect(any_certificate=True)
-        outcome: Outcome[str]
+        outcome: Outcome[bytes]
         if isinstance(made, HttpConnection):
-            outcome = Accepted(made.fingerprint)
+            outcome = Accepted(made.certificate)
             made.close()
         else:
             outcome = NoAnswer(made.reason if isinstance(made, HttpSilence) else "another certificate")

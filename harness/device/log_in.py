@@ -33,6 +33,9 @@ class Session(ABC):
 
     account: str
 
+    outlives_connection = False
+    """Whether it goes on when its connection is closed, and can be ended over another one."""
+
     @abstractmethod
     def do(self, action: str, *args: Scalar, octets: bytes | None = None, **named: Scalar) -> Outcome[Answer]:
         """Carry out a declared action.
@@ -109,6 +112,7 @@ class LogInSurface(Surface):
         super().__init__(name, wiring)
         self.declared = spec
         self.accounts = {account: accounts[account] for account in spec.accounts}
+        self._left_open: list[Session] = []
 
     @property
     def actions(self) -> Mapping[str, spec_of.ActionBase]:
@@ -148,6 +152,8 @@ class LogInSurface(Surface):
     def session(self, account: str | None = None) -> Iterator[Outcome[Session]]:
         """Open a session for a block and log out after it; yields the outcome of the log-in.
 
+        What the log-out came to is not said; one that the device did not answer can be made up for (`end_left_open`).
+
         Without `account` the declared accounts are tried in order until one is let in.
         """
         outcome: Outcome[Session] = NoAnswer("no account declared")
@@ -158,8 +164,16 @@ class LogInSurface(Surface):
         try:
             yield outcome
         finally:
-            if isinstance(outcome, Accepted):
-                outcome.value.log_out()
+            if isinstance(outcome, Accepted) and not _ended(outcome.value) and outcome.value.outlives_connection:
+                self._left_open.append(outcome.value)
+
+    def end_left_open(self) -> int:
+        """Log the sessions out that `session` could not, as the device did not answer; return how many it could not.
+
+        Only those that outlive their connection: a line's session ends with the next log-in on the line.
+        """
+        self._left_open = [session for session in self._left_open if not _ended(session)]
+        return len(self._left_open)
 
     def entrance(self) -> AbstractContextManager[Entrance]:
         """Stand before the log-in for a block."""
@@ -253,3 +267,8 @@ class LogInSurface(Surface):
     def observe(self, operation: str, outcome: Outcome[object]) -> None:
         """Record an operation of a session."""
         self._seen(operation, outcome)
+
+
+def _ended(session: Session) -> bool:
+    """Log out; whether the device said that the session is over, or that there is none."""
+    return isinstance(session.log_out(), Accepted | Refused)

@@ -10,7 +10,7 @@ from harness.device.surface import Surface, Wiring
 from harness.device.values import Value, decode_value
 from harness.errors import UsageError
 from harness.links.uds import NegativeReply, PositiveReply, UnintelligibleReply
-from harness.rig import device_file as spec_of
+from harness.rig import bus_surfaces as spec_of
 
 __all__ = ["UdsSurface", "cmac"]
 

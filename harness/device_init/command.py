@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 from harness.capture import CaptureFile
 from harness.clean import file_name, show_text
 from harness.device_init.drafts import Draft, device_draft, rig_draft
+from harness.device_init.emulated import booted, ready_of
+from harness.device_init.log_in_drafts import as_pattern
 from harness.device_init.options import Scan
 from harness.device_init.scan_buses import listen, scan_modbus, scan_uds
 from harness.device_init.scan_console import scan_console
@@ -27,7 +29,7 @@ from harness.device_init.seen import Scanned
 from harness.device_init.wishes import Asking, Wishes, ask_for_identity, wishes_of
 from harness.errors import UsageError
 from harness.links.can import CanLink, open_can, open_socketcand
-from harness.links.dialer import HostDialer
+from harness.links.dialer import Dialer, HostDialer
 from harness.links.modbus import ModbusLink, open_modbus_rtu, open_modbus_tcp
 from harness.links.serial import open_serial
 from harness.rig.loading import Rig, load_rig
@@ -46,16 +48,18 @@ def init_device(options: argparse.Namespace) -> int:
     ask: Asking | None = (lambda question: console.input(Text(show_text(question)))) if sys.stdin.isatty() else None
     _expect_free(options)
     wishes = wishes_of(options, ask)
-    if not any((wishes.console, wishes.uds, wishes.modbus_tcp, wishes.modbus_rtu)) and Scan.SSH not in wishes.scans:
+    servers = wishes.scans & {Scan.SSH, Scan.TLS}
+    if not any((wishes.console, wishes.uds, wishes.modbus_tcp, wishes.modbus_rtu, servers)):
         raise UsageError(
             "no interface on which the device shows model, serial number and version",
-            hint="give --console, --modbus-tcp, --modbus-rtu, --can with --uds, or --address with --scan ssh",
+            hint="give --console, --modbus-tcp, --modbus-rtu, --can with --uds, or --address with --scan ssh or tls",
         )
     if ask is None:
         ask_for_identity(options, dict.fromkeys(("manufacturer", "model", "version", "serial"), "unknown"), None)
     now = datetime.now(UTC)
     record = Path("reports") / f"{now:%Y%m%dT%H%M%S.%fZ}-init-{file_name(options.name or 'device')}"
-    seen = _Scanning(wishes, record, console).all() if wishes.scans else Scanned()
+    control = _control_of(wishes)
+    seen = _scanned(wishes, record, console) if wishes.scans else Scanned()
     for name, text in seen.identity().items():
         console.print(Text(f"the device names its {name}: {text}"))
     known = ask_for_identity(options, seen.identity(), ask)
@@ -64,25 +68,60 @@ def init_device(options: argparse.Namespace) -> int:
     told = f"scan {record.name}" if wishes.scans else "nothing was scanned"
     device = device_draft(known, wishes, seen, scan=told, day=day)
     beside = os.path.relpath(device_path, rig_path.parent)
-    rig = rig_draft(known, wishes, seen, device=beside, grade=options.grade, day=day)
+    if wishes.machine:
+        control["machine"] = os.path.relpath(wishes.machine, rig_path.parent)
+    grade = options.grade or ("emulated" if wishes.machine else "engineering")
+    rig = rig_draft(known, wishes, seen, device=beside, control=control, grade=grade, day=day)
     loaded = _write({device_path: _text_of(device), rig_path: _text_of(rig)}, rig_path)
     _tell(console, loaded, device_path, rig_path, record if wishes.scans else None)
     return 0
 
 
-class _Scanning:
-    """The scans that are allowed, one after the other; what crosses the links is captured in the folder `record`."""
+def _control_of(wishes: Wishes) -> dict[str, str | float]:
+    """Return the control for the rig file, its machine still to be put in."""
+    if wishes.machine is None:
+        return {"type": "none"}
+    ready = ready_of(wishes.machine)
+    return {"type": "qemu", "machine": "", "settle": as_pattern(ready.console), "settle_within": ready.within_s}
 
-    def __init__(self, wishes: Wishes, record: Path, console: Console) -> None:
+
+def _scanned(wishes: Wishes, record: Path, console: Console) -> Scanned:
+    """Scan what is allowed, an emulated device in its own network."""
+    record.mkdir(parents=True)
+    if wishes.machine is None:
+        return _Scanning(wishes, record, console, dialer=HostDialer(), port_of=str).all()
+    with ExitStack() as device:
+        with _waiting(console, "booting the device …"):
+            control = device.enter_context(booted(wishes.machine, record))
+
+        def port_of(port: str) -> str:
+            return control.chardev(port.removeprefix("control:")) if port.startswith("control:") else port
+
+        return _Scanning(wishes, record, console, dialer=control.holder, port_of=port_of).all()
+
+
+def _waiting(console: Console, text: str) -> AbstractContextManager[object]:
+    return console.status(text) if console.is_terminal else nullcontext()
+
+
+class _Scanning:
+    """The scans that are allowed, one after the other; what crosses the links is captured in the folder `record`.
+
+    Sockets come from `dialer`; `port_of` turns `control:NAME` into the emulator's port.
+    """
+
+    def __init__(
+        self, wishes: Wishes, record: Path, console: Console, *, dialer: Dialer, port_of: Callable[[str], str]
+    ) -> None:
         self._wishes = wishes
         self._record = record
         self._console = console
-        self._dialer = HostDialer()
+        self._dialer = dialer
+        self._port_of = port_of
         self._seen = Scanned()
 
     def all(self) -> Scanned:
         """Make them and return what was seen."""
-        self._record.mkdir(parents=True)
         steps: dict[Scan, tuple[str, Callable[[CaptureFile], None]]] = {
             Scan.PORTS: ("ports", self._ports),
             Scan.TLS: ("TLS", self._tls),
@@ -98,8 +137,7 @@ class _Scanning:
                 continue
             tap = CaptureFile(self._record / f"{scan.value}.cap")
             try:
-                waiting = self._console.status(f"scanning {what} …") if self._console.is_terminal else nullcontext()
-                with waiting:
+                with _waiting(self._console, f"scanning {what} …"):
                     make(tap)
             finally:
                 tap.close()
@@ -140,7 +178,7 @@ class _Scanning:
             self._units(link, "modbus-tcp")
         if wishes.modbus_rtu:
             stream = open_serial(
-                wishes.modbus_rtu, baudrate=wishes.modbus_baudrate, parity=wishes.modbus_parity,
+                self._port_of(wishes.modbus_rtu), baudrate=wishes.modbus_baudrate, parity=wishes.modbus_parity,
                 name="modbus-rtu", tap=tap,
             )  # fmt: skip
             try:
@@ -185,13 +223,15 @@ class _Scanning:
         if wishes.can_interface == "socketcand":
             if wishes.can_port is None:
                 raise UsageError("socketcand needs a port", hint="--can-port unix:PATH or tcp:HOST:PORT")
-            return open_socketcand(wishes.can_port, wishes.can, name="can", tap=tap)
+            return open_socketcand(self._port_of(wishes.can_port), wishes.can, name="can", tap=tap)
         return open_can(interface=wishes.can_interface, channel=wishes.can, bitrate=wishes.bitrate, name="can", tap=tap)
 
     def _printing(self, tap: CaptureFile) -> None:
         wishes = self._wishes
         assert wishes.console is not None  # a scan is allowed only where there is one
-        self._seen.console = scan_console(wishes.console, baudrates=wishes.baudrates, timeout=wishes.timeout, tap=tap)
+        self._seen.console = scan_console(
+            self._port_of(wishes.console), baudrates=wishes.baudrates, timeout=wishes.timeout, tap=tap
+        )
 
 
 def _paths(options: argparse.Namespace, name: str) -> tuple[Path, Path]:

@@ -131,7 +131,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for question in (*IDENTITY, *PLACES):
         option = f"--{question.name.replace('_', '-')}"
         parser.add_argument(option, metavar=question.metavar, help=question.help)
-    parser.add_argument("--grade", choices=GRADES, default="engineering", help="grade of the unit")
+    parser.add_argument(
+        "--machine", type=Path, metavar="FILE",
+        help="device.json of an emulated device: it is booted for the scan, its lines are control:NAME",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grade", choices=GRADES, help="grade of the unit (default: engineering, with --machine: emulated)"
+    )
     parser.add_argument(
         "--scan", action="append", default=[], metavar="WHAT,…",
         help=f"scan this without being asked: {', '.join(Scan)}, or all that has an address",

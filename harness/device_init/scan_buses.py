@@ -13,7 +13,7 @@ from harness.links.can import CanFrame, CanLink
 from harness.links.isotp import IsoTpLink
 from harness.links.modbus import ModbusLink, ModbusReply, NoConnection, read_registers
 from harness.links.uds import NegativeReply, PositiveReply, UdsClient, UdsReply
-from harness.rig.device_file import ValueType
+from harness.rig.bus_surfaces import ValueType
 
 __all__ = ["listen", "scan_modbus", "scan_uds"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.clean import show, show_text
-from harness.rig.device_file import ValueType
+from harness.rig.bus_surfaces import ValueType
 
 __all__ = [
     "BusSeen",

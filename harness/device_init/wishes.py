@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.device_init.options import IDENTITY, PLACES, Question, Scan, as_baudrates, as_ports, as_units
@@ -39,6 +40,7 @@ class Wishes:
     listen: float
     uds: tuple[tuple[int, int], ...]
     console: str | None
+    machine: Path | None
     baudrates: tuple[int, ...]
     timeout: float
     scans: frozenset[Scan]
@@ -66,6 +68,10 @@ def wishes_of(options: argparse.Namespace, ask: Asking | None) -> Wishes:
     places = {question.name: _answer(question, getattr(options, question.name), ask, "none") for question in PLACES}
     if places["uds"] and not places["can"]:
         raise UsageError("a UDS server needs a CAN bus", hint="give --can, too")
+    ports = {"console": places["console"], "modbus-rtu": places["modbus_rtu"], "can-port": options.can_port}
+    lost = [f"--{name} {port}" for name, port in ports.items() if port and port.startswith("control:")]
+    if lost and options.machine is None:
+        raise UsageError(f"{', '.join(lost)} is of an emulated device, and there is none", hint="--machine device.json")
     if options.listen <= 0 or options.timeout <= 0 or options.modbus_baudrate <= 0 or options.bitrate <= 0:
         raise UsageError("times and speeds must be over 0", hint="--listen, --timeout, --modbus-baudrate, --bitrate")
     given = {
@@ -80,6 +86,7 @@ def wishes_of(options: argparse.Namespace, ask: Asking | None) -> Wishes:
         "can_port": options.can_port,
         "bitrate": options.bitrate,
         "listen": options.listen,
+        "machine": options.machine,
         "baudrates": as_baudrates(options.baudrates),
         "timeout": options.timeout,
         **places,

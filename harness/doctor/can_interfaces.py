@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import socket
-import subprocess
 from pathlib import Path
-from typing import Any
 
-from harness.doctor.finding import Finding, State, ask
+from harness.doctor.finding import Finding, State
+from harness.links.can_interface import bit_rate, set_up_of
 
 __all__ = ["can_interface", "can_interfaces", "socketcan"]
 
@@ -61,9 +58,9 @@ def can_interface(what: str, name: str, *, bitrate: int | None = None) -> Findin
         return Finding(what, State.MISSING, f"{name} is no CAN interface", "correct links in the rig file")
     if not int((_NETWORK / name / "flags").read_text(), 16) & _IFF_UP:
         return Finding(what, State.MISSING, f"{name} is down", set_up)
-    details = _details(name)
-    real = details.get("bittiming", {}).get("bitrate")
-    controller = str(details.get("state", ""))
+    set_up_as = set_up_of(name)
+    real = bit_rate(set_up_as)
+    controller = str(set_up_as.get("state", ""))
     if bitrate is not None and real is not None and real != bitrate:
         seen = f"{name} is up at {real} bit/s, the rig file says {bitrate}"
         return Finding(what, State.MISSING, seen, f"ip link set {name} down, then {set_up}")
@@ -72,15 +69,3 @@ def can_interface(what: str, name: str, *, bitrate: int | None = None) -> Findin
         return Finding(what, State.DOUBTFUL, f"{name} is up, its controller says {controller}", remedy)
     seen = f"{name} is up" + (f" at {real} bit/s" if real is not None else ", with no bit rate of its own")
     return Finding(what, State.GOOD, seen)
-
-
-def _details(name: str) -> dict[str, Any]:
-    """What `ip` knows of a CAN interface, empty where there is no `ip` or it knows nothing."""
-    if shutil.which("ip") is None:
-        return {}
-    try:
-        links = json.loads(ask("ip", "-json", "-details", "link", "show", name))
-    except (ValueError, OSError, subprocess.SubprocessError):
-        return {}
-    found = links[0].get("linkinfo", {}).get("info_data", {}) if links else {}
-    return found if isinstance(found, dict) else {}

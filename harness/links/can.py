@@ -158,8 +158,8 @@ def open_can(
 ) -> CanLink:
     """Open a bus: `socketcan` by a socket of its own, every other interface through python-can.
 
-    `bitrate` is for interfaces that set it; one of SocketCAN has the bit timing that `ip link` gave it. `extra` are
-    arguments of the interface.
+    `bitrate` is for interfaces that set it; one of SocketCAN has the bit timing that `ip link` gave it, which must be
+    the same. `extra` are arguments of the interface.
 
     Raises:
         UsageError: the interface or an argument does not exist.
@@ -172,7 +172,7 @@ def open_can(
         )
     if interface == "socketcan":
         options = {**(extra or {}), **({"fd": True} if fd else {})}
-        return CanLink(name, open_interface(str(channel), name=name, options=options), tap)
+        return CanLink(name, open_interface(str(channel), name=name, options=options, bitrate=bitrate), tap)
     options = {"interface": interface, "channel": channel, **(extra or {})}
     if bitrate is not None:
         options["bitrate"] = bitrate

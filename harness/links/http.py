@@ -21,7 +21,7 @@ from harness.links.dialer import Dialer
 from harness.links.http_trust import ClientCertificate, Trust
 from harness.links.network import open_tcp
 from harness.links.stream import StreamLink
-from harness.links.tls import TlsFailed, TlsIdentityMismatch, TlsLink, open_tls
+from harness.links.tls import TlsFailed, TlsIdentityMismatch, TlsLink, fingerprint, open_tls
 
 __all__ = [
     "HttpConnection",
@@ -125,9 +125,14 @@ class HttpConnection:
         return not self._used_up and self._stream.lost is None and self._stream.mark() == self._read
 
     @property
+    def certificate(self) -> bytes:
+        """The certificate (DER) the device showed, empty without TLS."""
+        return self._stream.certificate if isinstance(self._stream, TlsLink) else b""
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificate the device showed, empty without TLS."""
-        return hashlib.sha256(self._stream.certificate).hexdigest() if isinstance(self._stream, TlsLink) else ""
+        return fingerprint(self.certificate) if self.certificate else ""
 
     @property
     def stream(self) -> StreamLink:

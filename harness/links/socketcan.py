@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from harness.errors import BenchFault, LinkLost, UsageError
 from harness.links.base import Deadline, LinkStalled
 from harness.links.can_errors import error_text, receiver_overflowed
+from harness.links.can_interface import bit_rate, set_up_of
 from harness.links.canframe import (
     ERROR_FLAG,
     EXTENDED_FLAG,
@@ -64,15 +65,19 @@ _FULL_QUEUE_WAIT = 0.001
 _SWITCHES = ("fd", "receive_own_messages", "local_loopback", "ignore_rx_error_frames")
 
 
-def open_interface(channel: str, *, name: str, options: Mapping[str, object]) -> SocketcanTransport:
+def open_interface(
+    channel: str, *, name: str, options: Mapping[str, object], bitrate: int | None = None
+) -> SocketcanTransport:
     """Open the CAN interface `channel`; `options` are those that python-can's `socketcan` has.
 
     They are `fd`, `receive_own_messages`, `local_loopback` (on by default), `ignore_rx_error_frames` and
-    `can_filters`, a list of mappings with `can_id`, `can_mask` and perhaps `extended`.
+    `can_filters`, a list of mappings with `can_id`, `can_mask` and perhaps `extended`. The bits a second that the
+    interface was set up for must be `bitrate`; one without a rate of its own (vcan) has any.
 
     Raises:
         UsageError: an option that does not exist, or with a wrong value.
-        BenchFault: the kernel has no CAN, the interface is absent or down, or not set up for CAN FD.
+        BenchFault: the kernel has no CAN, the interface is absent or down, set up for another bit rate, or not for
+            CAN FD.
     """
     switches, filters = _read_options(options, name=name)
     try:
@@ -93,7 +98,7 @@ def open_interface(channel: str, *, name: str, options: Mapping[str, object]) ->
         if filters is not None:
             sock.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, filters)
         sock.bind((channel,))
-        _check_interface(sock, channel, name=name, fd=switches["fd"])
+        _check_interface(sock, channel, name=name, fd=switches["fd"], bitrate=bitrate)
     except OSError as error:
         sock.close()
         raise BenchFault(
@@ -313,13 +318,21 @@ def _ask_for_room(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
-def _check_interface(sock: socket.socket, channel: str, *, name: str, fd: bool) -> None:
+def _check_interface(sock: socket.socket, channel: str, *, name: str, fd: bool, bitrate: int | None) -> None:
+    set_up = f"ip link set {channel} up type can bitrate {bitrate or 500000}"
     if not _is_up(sock, channel):
-        raise BenchFault(f"{name}: {channel} is down", hint=f"ip link set {channel} up type can bitrate 500000")
+        raise BenchFault(f"{name}: {channel} is down", hint=set_up)
+    real = bit_rate(set_up_of(channel))
+    if None not in (bitrate, real) and real != bitrate:
+        # At a wrong rate the bench is off the bus in no time, or disturbs it.
+        raise BenchFault(
+            f"{name}: {channel} is set up for {real} bit/s, the rig file says {bitrate}",
+            hint=f"ip link set {channel} down, then {set_up}; or correct `bitrate` in the rig file",
+        )
     if fd and _ask(sock, channel, _SIOCGIFMTU) < _FLEXIBLE.size:
         raise BenchFault(
             f"{name}: {channel} is not set up for CAN FD",
-            hint=f"ip link set {channel} up type can bitrate 500000 dbitrate 2000000 fd on",
+            hint=f"{set_up} dbitrate 2000000 fd on",
         )
 
 

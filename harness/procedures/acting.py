@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.log_in import Session
 from harness.device.outcomes import Outcome, Refused
+from harness.rig.device_file import Action, ActionBase
 from harness.verdict import Undecided
 
-__all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "prepare", "reads"]
+__all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "prepare", "reads", "text_arguments"]
 
 
 def permitted(case: Case, surface: str, action: str) -> list[str]:
@@ -90,6 +92,15 @@ def reads(case: Case, surface: str, action: str) -> tuple[dict[str, str], ...]:
         Undecided: it is not answered.
     """
     return tuple(dict(row) for row in case.value(do(case, surface, action), action).rows)
+
+
+def text_arguments(action: ActionBase) -> dict[str, str]:
+    """Return the arguments of an action that are text, with their harmless values."""
+    texts = {name: value for name, value in action.harmless.items() if isinstance(value, str)}
+    if not isinstance(action, Action):
+        return texts
+    # The arguments of a command are all written as texts.
+    return {name: value for name, value in texts.items() if not re.fullmatch(r"[\d.]+", value)}
 
 
 @dataclass(frozen=True, slots=True)

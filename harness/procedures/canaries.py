@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from mmap import mmap
 
 from harness.case import Case
@@ -21,7 +21,8 @@ ID_LETTERS = 10
 class Canaries:
     """One patient in plain letters, one in Chinese characters, one in digits, each with an identifier of its own."""
 
-    def __init__(self, case: Case, claim_id: str) -> None:
+    def __init__(self, case: Case, claim_id: str, *, shown: Collection[str] = ()) -> None:
+        """Draw them. Fields that may be `shown` hold a text of their own, which is not looked for."""
         self.claim_id = claim_id
         self.claim = case.bench.rig.device.claims_of(PatientClaim)[claim_id]
         self._case = case
@@ -29,7 +30,8 @@ class Canaries:
         self.ids = {f"id of {kind}": canary("letters", length=ID_LETTERS) for kind in self.texts}
         self.patients: list[dict[str, str]] = [
             {
-                str(field): template.replace("{canary}", self.ids[f"id of {kind}"] if field == "id" else text)
+                str(field): template.replace("{canary}", own.get(field, text))
+                for own in [{"id": self.ids[f"id of {kind}"]} | {field: canary("letters") for field in shown}]
                 for field, template in self.claim.sample.items()
             }
             for kind, text in self.texts.items()
@@ -39,7 +41,8 @@ class Canaries:
     def log_names_ids(self) -> bool:
         """Whether by a claim the audit log names a patient by the identifier, which may stand there then."""
         claims = self._case.bench.rig.device.claims_of(AuditClaim).values()
-        return any(record.action.startswith("patient-") for claim in claims for record in claim.records.values())
+        naming = ("patient-add", "patient-remove")
+        return any(record.action in naming for claim in claims for record in claim.records.values())
 
     def plant(self) -> None:
         """Put the patients into the device, and see that it has them.

@@ -8,6 +8,7 @@ from threading import Event
 
 from harness.case import Case
 from harness.device.outcomes import Accepted
+from harness.links.tls import fingerprint
 from harness.verdict import Undecided
 
 __all__ = ["await_log_in", "await_restart", "await_start", "restart", "trust_anew"]
@@ -100,6 +101,6 @@ def trust_anew(case: Case, surface: str, *, within: float) -> str:
     while not isinstance(shown, Accepted) and time.monotonic() < deadline:
         tick.wait(POLL)
         shown = api.certificate()
-    fingerprint = case.value(shown, f"the certificate of {surface}")
-    api.trust(fingerprint)
-    return fingerprint
+    pinned = fingerprint(case.value(shown, f"the certificate of {surface}"))
+    api.trust(pinned)
+    return pinned

@@ -53,10 +53,12 @@ def falsifications(rig: Rig, claim_id: str) -> tuple[Falsification, ...]:
             return tuple(interfaces.version(claim))
         case kinds.AvailabilityClaim() as claim:
             return tuple(interfaces.availability(claim))
+        case kinds.AlarmClaim() as claim:
+            return tuple(interfaces.alarms(claim))
         case kinds.EssentialPerformanceClaim() as claim:
             return tuple(interfaces.essential_performance(claim))
         case kinds.PatientClaim() as claim:
-            return tuple(life.patients(claim))
+            return tuple(life.patients(claim, device))
         case kinds.BackupClaim() as claim:
             return tuple(life.backup(claim))
         case kinds.RestoreClaim() as claim:

@@ -122,14 +122,19 @@ def ssh_policy(claim: SshPolicyClaim, rig: Rig) -> Iterator[Falsification]:
 
 
 def audit(claim: AuditClaim, device: DeviceFile) -> Iterator[Falsification]:
-    """A record must hold what it does not, and one more role may read the log."""
-    for kind, record in list(claim.records.items())[:1]:
-        leaf = next(iter(record.leaves), "")
-        if leaf:
+    """A record, and that of the clock, must hold what it does not; one more role reads; an answer holds one more."""
+    kinds = {"record": next(iter(claim.records), ""), "clock": claim.clock.record if claim.clock is not None else ""}
+    for name, kind in kinds.items():
+        record = claim.records.get(kind)
+        leaf = next(iter(record.leaves), "") if record is not None else ""
+        if record is not None and leaf:
             leaves = {**record.leaves, leaf: "no-such-value"}
             records = {**claim.records, kind: record.model_copy(update={"leaves": leaves})}
             how = f"record {kind!r} must say {leaf}=no-such-value"
-            yield Falsification(name="record", how=how, claim=claim.model_copy(update={"records": records}))
+            yield Falsification(name=name, how=how, claim=claim.model_copy(update={"records": records}))
+    if claim.shows is not None and claim.keeps is not None and claim.shows < claim.keeps:
+        how = f"{claim.shows + 1} records are shown at once instead of {claim.shows}"
+        yield Falsification(name="shows", how=how, claim=changed(claim, shows=claim.shows + 1))
     roles = [device.accounts[name].role for spec in _doors((claim.surface,), device) for name in spec.accounts]
     for role in [role for role in dict.fromkeys(roles) if role not in claim.readers][:1]:
         how = f"role {role} may read it too"

@@ -1,4 +1,4 @@
-"""How claims about interfaces are falsified: ports, boot loader, buses, registers, version, essential performance."""
+"""How claims about interfaces are falsified: ports, boot loader, buses, registers, version, alarms, performance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.qualify.falsification import Falsification, changed, shorter
 from harness.rig.claims import (
+    AlarmClaim,
     AvailabilityClaim,
     BootLockedClaim,
     BusCommandClaim,
@@ -19,6 +20,7 @@ from harness.rig.claims import (
 from harness.rig.device_file import BusCommandSurface, DeviceFile, ModbusSurface, SurfaceSpec
 
 __all__ = [
+    "alarms",
     "availability",
     "boot_locked",
     "bus_commands",
@@ -117,6 +119,13 @@ def availability(claim: AvailabilityClaim) -> Iterator[Falsification]:
     soon = claim.recovery / 10_000
     how = f"recovers within {soon * 1000:g} ms instead of {claim.recovery:g} s"
     yield Falsification(name="recovery", how=how, claim=changed(claim, recovery=soon))
+
+
+def alarms(claim: AlarmClaim) -> Iterator[Falsification]:
+    """An alarm that reads otherwise than any of the device's."""
+    shown = [{**place.model_dump(), "raised": f"{place.raised}-none"} for place in claim.shown]
+    how = "an alarm reads '-none' at the end in every place"
+    yield Falsification(name="shown", how=how, claim=changed(claim, shown=shown))
 
 
 def essential_performance(claim: EssentialPerformanceClaim) -> Iterator[Falsification]:

@@ -24,17 +24,13 @@ CLOSES_WITHIN = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Verdicts by `ID[instance]`, with the reasons, and the folder of the run.
-
-    `unqualified` holds the ids of the testcases that say no weakness has proven them yet.
-    """
+    """Verdicts by `ID[instance]`, with the reasons, and the folder of the run."""
 
     run_dir: Path
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str]
     exit_code: int
     output: str
-    unqualified: frozenset[str]
 
     def of(self, verdict: Verdict) -> list[str]:
         """Return the testcases with this verdict."""
@@ -71,16 +67,14 @@ def run_trial(
         raise BenchFault(f"the trial left no journal: {output[-2000:]}")
     verdicts: dict[str, Verdict] = {}
     reasons: dict[str, str] = {}
-    planned = _planned(run_dir)
-    ids = {nodeid.split("[")[0]: about["id"] for nodeid, about in planned.items()}
+    ids = {nodeid.split("[")[0]: about["id"] for nodeid, about in _planned(run_dir).items()}
     for nodeid in [n for entry in read_journal(journal).of("plan") for n in entry.data["testcases"]]:
         verdicts[_label(nodeid, ids)] = Verdict.NOT_RUN
     for entry in read_journal(journal).of("result"):
         label = _label(entry.data["testcase"], ids)
         verdicts[label] = Verdict(entry.data["verdict"])
         reasons[label] = entry.data["reason"]
-    unqualified = frozenset(about["id"] for about in planned.values() if about["unqualified"])
-    return Trial(run_dir, verdicts, reasons, exit_code, output, unqualified)
+    return Trial(run_dir, verdicts, reasons, exit_code, output)
 
 
 def _pytest(

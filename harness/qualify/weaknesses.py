@@ -25,12 +25,20 @@ class Weakness(Strict):
     collateral: tuple[str, ...] = Field(
         default=(), description="Testcases that FAIL too, as what they try to have refused is accepted"
     )
+    undecided: tuple[str, ...] = Field(
+        default=(), description="Testcases that come to INCONCLUSIVE, as the device says what no document of it knows"
+    )
     alone: bool = Field(default=False, description="Other flaws would hide it, or it them: never tried with another")
 
     @property
     def declared(self) -> list[str]:
         """Every testcase that must FAIL, sorted; no other may."""
         return sorted({*self.fails, *self.collateral})
+
+    @property
+    def touched(self) -> set[str]:
+        """Every testcase that does not come to what it comes to without the flaw."""
+        return {*self.declared, *self.undecided}
 
 
 def rounds(weaknesses: Sequence[Weakness]) -> list[tuple[Weakness, ...]]:
@@ -51,7 +59,7 @@ def rounds(weaknesses: Sequence[Weakness]) -> list[tuple[Weakness, ...]]:
 
 
 def _go_together(one: Weakness, other: Weakness) -> bool:
-    apart = not {*one.declared} & {*other.declared}
+    apart = not one.touched & other.touched
     return apart and one.flash == other.flash and not one.alone and not other.alone
 
 

@@ -23,21 +23,32 @@ __all__ = ["Account", "access_problems"]
 
 
 def _beside(name: str, info: ValidationInfo) -> str:
-    return str(info.context.folder / name) if isinstance(info.context, Neighbours) and name else name
+    return str(info.context.path(name)) if isinstance(info.context, Neighbours) and name else name
 
 
 PathBeside = Annotated[str, AfterValidator(_beside)]
-"""A file, relative to the device file."""
+"""A file, relative to the device file, or to the base that names it."""
 
 
 class Account(Strict):
     """An account of the device. Password and key are device credentials, masked in what Proofrig shows."""
 
-    role: str
-    password: str = ""
-    certificate: PathBeside = Field(default="", description="PEM with certificate and chain, for a log-in by it")
-    certificate_key: PathBeside = Field(default="", description="PEM with its key, without passphrase")
-    failed_log_ins: int = Field(default=2, ge=0, description="Refused log-ins a testcase may spend in a row")
+    role: str = Field(description="Role, as in the claim `permissions`")
+    password: str = Field(
+        default="",
+        description=(
+            "Masked at equal length in whatever Proofrig shows; captures hold it in clear. Not needed where "
+            "the account only logs in by certificate"
+        ),
+    )
+    certificate: PathBeside = Field(
+        default="",
+        description="PEM file with certificate and chain, relative to the device file, for an HTTP log-in by it",
+    )
+    certificate_key: PathBeside = Field(default="", description="PEM file with its key, without passphrase")
+    failed_log_ins: int = Field(
+        default=2, ge=0, description="Refused log-ins a testcase may spend in a row before it logs in properly"
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

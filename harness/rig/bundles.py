@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from harness.errors import UsageError
 from harness.rig.claim_base import Strict
-from harness.rig.claim_life import UpdateRefusal
+from harness.rig.claim_life import UpdateChange, UpdateClass, UpdateRefusal
 from harness.rig.loading import Rig
 
 __all__ = ["Bundle", "Expected", "load_bundles", "newest_update"]
@@ -27,6 +28,8 @@ class _Entry(Strict):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     expect: Expected
     detail: str = ""
+    update_class: UpdateClass | None = Field(default=None, alias="class")
+    changes: dict[UpdateChange, dict[str, frozenset[str]]] = {}
 
     @model_validator(mode="after")
     def _known_reason(self) -> _Entry:
@@ -43,7 +46,9 @@ class Bundle:
     """One bundle: its file, the version it says it has, and what must come of it.
 
     `expect` is `accepted`, `refused` (then `detail` is a key of the update claim's `refusals`) or `rolled-back`: it is
-    installed and started, and the device comes back with the version it had.
+    installed and started, and the device comes back with the version it had. `update_class` is the class it is
+    declared to be, None where the index does not say; `changes` what it adds to and removes from the inventory of the
+    device's interfaces (`harness.procedures.inventory`), by area.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Bundle:
     sha256: str
     expect: Expected
     detail: str = ""
+    update_class: UpdateClass | None = None
+    changes: Mapping[UpdateChange, Mapping[str, frozenset[str]]] = field(default_factory=dict)
 
     def read(self) -> bytes:
         """Return the bundle.
@@ -89,7 +96,16 @@ def load_bundles(rig: Rig) -> dict[str, Bundle]:
     except ValidationError as error:
         raise UsageError(f"not an index of bundles: {error}", where=str(index)) from error
     return {
-        name: Bundle(name, folder / entry.file, entry.version, entry.sha256, entry.expect, entry.detail)
+        name: Bundle(
+            name=name,
+            path=folder / entry.file,
+            version=entry.version,
+            sha256=entry.sha256,
+            expect=entry.expect,
+            detail=entry.detail,
+            update_class=entry.update_class,
+            changes=entry.changes,
+        )
         for name, entry in entries.items()
     }
 
@@ -97,10 +113,13 @@ def load_bundles(rig: Rig) -> dict[str, Bundle]:
 def newest_update(rig: Rig) -> Bundle:
     """Return the bundle with the highest version, its numbers compared one by one, of those the device must take.
 
+    One that is declared a major update only where there is no other: it may remove what testcases go by.
+
     Raises:
         UsageError: the rig has none.
     """
     good = [bundle for bundle in load_bundles(rig).values() if bundle.expect == "accepted"]
     if not good:
         raise UsageError("this rig has no update bundle that must be accepted", where=str(rig.path))
-    return max(good, key=lambda bundle: [int(number) for number in re.findall(r"\d+", bundle.version)])
+    lesser = [bundle for bundle in good if bundle.update_class != "major"]
+    return max(lesser or good, key=lambda bundle: [int(number) for number in re.findall(r"\d+", bundle.version)])

@@ -67,13 +67,22 @@ class CanSignal:
 
 
 class Neighbours:
-    """The files beside a device file, and what was read in them while it is validated."""
+    """The files beside a device file, and what was read in them while it is validated.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `folders` are those of the device file and of the files it is based on, in this order: what a base names lies
+    beside the base.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
         self.read: dict[Path, str] = {}
         """The databases in the order in which they are named → SHA-256 of their bytes."""
         self._messages: dict[str, Message] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file: beside the device file, else beside the nearest of its bases that has it there."""
+        paths = [folder / name for folder in self._folders]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def add(self, name: str) -> None:
         """Read one database.
@@ -84,7 +93,7 @@ class Neighbours:
         import cantools.database
         from cantools.database.can import Database
 
-        path = self.folder / name
+        path = self.path(name)
         try:
             blob = path.read_bytes()
         except OSError as error:

@@ -54,9 +54,9 @@ class Status(StrEnum):
 class Source(Strict):
     """Where a claim is written down."""
 
-    document: str = Field(description="Document name or number")
-    revision: str = Field(description="Revision or date of the document")
-    section: str = Field(description="Section that states the claim")
+    document: str = Field(description="Name or number of the document")
+    revision: str = Field(description="Revision or date")
+    section: str = Field(description="Section")
 
     def __str__(self) -> str:
         return f"{self.document} rev. {self.revision} § {self.section}"
@@ -66,7 +66,7 @@ class Approval(Strict):
     """Who approved a claim, and when. `proofrig device approve` writes it, and records it beside the device file."""
 
     by: str = Field(min_length=1, description="Name of the person")
-    on: date = Field(description="Date, YYYY-MM-DD")
+    on: date = Field(description="`2026-11-22`")
 
     def __str__(self) -> str:
         return f"{self.by}, {self.on.isoformat()}"
@@ -75,11 +75,14 @@ class Approval(Strict):
 class ClaimBase(Strict):
     """What every claim carries."""
 
-    source: Source
-    status: Status = Status.PROPOSED
+    source: Source = Field(description="Where it is written down")
+    status: Status = Field(
+        default=Status.PROPOSED,
+        description="`observed`: a scan wrote it and nobody stands behind it; it can never yield a PASS",
+    )
     approval: Approval | None = Field(default=None, description="Who approved it; written by `proofrig device approve`")
-    requirements: tuple[str, ...] = Field(default=(), description="Requirement ids this claim answers")
-    risks: tuple[str, ...] = Field(default=(), description="Risk ids this claim mitigates")
+    requirements: tuple[str, ...] = Field(default=(), description="Requirement ids, for traceability")
+    risks: tuple[str, ...] = Field(default=(), description="Risk ids")
     designs: tuple[str, ...] = Field(default=(), description="Design item ids")
     source_units: tuple[str, ...] = Field(default=(), description="Source unit names")
 

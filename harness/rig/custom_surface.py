@@ -17,17 +17,19 @@ class CustomSurface(Strict):
     """A surface on which fields are read, by a class of yours."""
 
     type: Literal["custom"] = "custom"
-    link: str
-    entry_point: str = Field(description="Name in the group `proofrig.surfaces`")
-    options: dict[str, Any] = Field(default={}, description="Checked by the class before any power is applied")
+    link: str = Field(description="Any link; the class must be able to use it")
+    entry_point: str = Field(
+        description="Name in the group `proofrig.surfaces`, of a class derived from `CustomSurface`"
+    )
+    options: dict[str, Any] = Field(default={}, description="What the class is to know; it says itself which there are")
 
 
 class CustomAction(ActionBase):
     """One action of a class of yours. `args` gives arguments a testcase may use without harm, by name."""
 
-    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, by name")
-    takes: tuple[str, ...] = Field(default=(), description="Arguments without harmless values")
-    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
+    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, in order")
+    takes: tuple[str, ...] = Field(default=(), description="Names of arguments that have no harmless value")
+    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; else `answer_within`")
 
     def named(self) -> set[str]:
         """Return the names of its arguments."""
@@ -43,12 +45,14 @@ class CustomLogInSurface(LogInSurface):
     """A surface on which people log in and carry out actions, by a class of yours."""
 
     type: Literal["custom-log-in"] = "custom-log-in"
-    link: str
-    entry_point: str = Field(description="Name in the group `proofrig.surfaces`")
-    options: dict[str, Any] = Field(default={}, description="Checked by the class before any power is applied")
+    link: str = Field(description="Any link; the class must be able to use it")
+    entry_point: str = Field(
+        description="Name in the group `proofrig.surfaces`, of a class derived from `CustomLogInSurface`"
+    )
+    options: dict[str, Any] = Field(default={}, description="What the class is to know; it says itself which there are")
     accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
-    actions: dict[str, CustomAction]
-    fields: dict[str, FieldCodec]
+    actions: dict[str, CustomAction] = Field(description="By name")
+    fields: dict[str, FieldCodec] = Field(description="By the name of the device's value")
 
     @field_validator("actions")
     @classmethod

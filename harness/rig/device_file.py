@@ -10,16 +10,16 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from harness.rig.access import Account, access_problems
-from harness.rig.can_database import EXTENDED_FLAG, CanId, DbcFile, StandardId
+from harness.rig.bus_surfaces import BusCommandSurface, BusEffect, ModbusSurface, Register, UdsSurface
+from harness.rig.can_database import DbcFile
 from harness.rig.claim_base import BytesPattern
+from harness.rig.claim_references import reference_problems
 from harness.rig.claims import (
-    AuditClaim,
     Claim,
     ClaimBase,
     FirstUseClaim,
     FramingClaim,
     PermissionClaim,
-    RestoreClaim,
     Source,
     Strict,
 )
@@ -54,19 +54,26 @@ __all__ = [
 C = TypeVar("C", bound=ClaimBase)
 
 TestcaseIds = Annotated[str, Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*(-\*)?$")]
-ValueType = Literal["u8", "u16", "u32", "ascii", "dotted", "hex"]
 
 
 class Action(ActionBase):
     """One command of a dialogue, and the file that goes with it. `args` are used by testcases, and do no harm."""
 
-    send: str
+    send: str = Field(description="Command; `{0}`, `{1}` … or `{NAME}` are filled from the arguments")
     args: tuple[str, ...] | dict[str, Scalar] = Field(
-        default=(), description="Arguments: a list is filled into {0}, {1} …, a mapping into {NAME}"
+        default=(),
+        description=(
+            "Arguments a testcase may use without harm: of a list by number, of a mapping by name. An "
+            "operation takes its arguments by name"
+        ),
     )
-    upload: Upload | None = Field(default=None, description="File to the device, given by the testcase")
-    download: Download | None = Field(default=None, description="File from the device: the answer")
-    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
+    upload: Upload | None = Field(default=None, description="A file to the device goes with the command")
+    download: Download | None = Field(default=None, description="A file from the device is the answer")
+    within: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds the device may pause until its prompt, to check a file for instance; else `answer_within`",
+    )
 
     @property
     def transfer(self) -> Upload | Download | None:
@@ -97,34 +104,42 @@ class Action(ActionBase):
 class DialogueLogin(Strict):
     """How a log-in dialogue goes. All values are regular expressions but `log_out`."""
 
-    user_prompt: BytesPattern
-    password_prompt: BytesPattern
-    accepted_when: BytesPattern
-    refused_when: BytesPattern
-    locked_when: BytesPattern
-    logged_off_when: BytesPattern
-    log_out: str
-    wake: str = "\r"
+    user_prompt: BytesPattern = Field(description="Prompt for the name")
+    password_prompt: BytesPattern = Field(description="Prompt for the password")
+    accepted_when: BytesPattern = Field(description="The log-in was accepted")
+    refused_when: BytesPattern = Field(description="The log-in was refused")
+    locked_when: BytesPattern = Field(description="The account is locked")
+    logged_off_when: BytesPattern = Field(description="The device logged the session off")
+    log_out: str = Field(description="Command that ends a session; no regular expression")
+    wake: str = Field(default="\r", description="Sent to get the first prompt; no regular expression")
 
 
 class DialogueSurface(LogInSurface):
     """A prompt dialogue on a byte stream (serial console, SSH shell)."""
 
     type: Literal["dialogue"] = "dialogue"
-    link: str
+    link: str = Field(description="A `serial` or `ssh` link")
     accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
-    closes: bool = Field(default=False, description="The connection closes after log-off")
-    line_end: str = "\r"
-    login: DialogueLogin
-    prompt: BytesPattern
-    accepted_when: BytesPattern
-    refused_when: BytesPattern
+    closes: bool = Field(default=False, description="The connection closes after log-off, as on SSH")
+    line_end: str = Field(default="\r", description="Sent after each line")
+    login: DialogueLogin = Field(description="How somebody logs in, out, and is refused")
+    prompt: BytesPattern = Field(description="Regular expression of the prompt inside a session")
+    accepted_when: BytesPattern = Field(description="Regular expression of an acceptance")
+    refused_when: BytesPattern = Field(description="Regular expression of a refusal; a group `reason` is shown")
     line: BytesPattern = Field(
-        default=r"^(?P<name>\w+): (?P<value>[^\r\n]*)\r?$", description="A `name: value` line of an answer"
+        default=r"^(?P<name>\w+): (?P<value>[^\r\n]*)\r?$",
+        description="Regular expression of a line of an answer, groups `name` and `value`",
     )
-    actions: dict[str, Action]
-    unknown_command: str = Field(default="xyzzy", description="A command the device must refuse")
-    fields: dict[str, FieldCodec]
+    actions: dict[str, Action] = Field(description="By name")
+    unknown_command: str = Field(
+        default="xyzzy", description="A command the device must refuse; part of the proof of life"
+    )
+    fields: dict[str, FieldCodec] = Field(
+        description=(
+            "By the name of the device's value. `model`, `serial`, `version` on the identity surface; `uptime` "
+            "on every surface"
+        )
+    )
 
     @field_validator("actions")
     @classmethod
@@ -147,102 +162,6 @@ class DialogueSurface(LogInSurface):
         return self
 
 
-class Register(Strict):
-    """One entry of a Modbus register map."""
-
-    table: Literal["input", "holding"]
-    address: int = Field(ge=0, le=65535)
-    count: int = Field(default=1, ge=1, le=125)
-    type: ValueType = "u16"
-    scale: float | None = None
-    access: Literal["read", "read-write", "protected"] = "read"
-    range: tuple[int, int] | None = Field(default=None, description="Lowest and highest value that may be written")
-
-
-class ModbusSurface(Strict):
-    """A Modbus server, over TCP or RTU."""
-
-    type: Literal["modbus"] = "modbus"
-    link: str
-    framing: Literal["tcp", "rtu"] = "tcp"
-    unit: int = Field(default=1, ge=0, le=255)
-    registers: dict[str, Register]
-    fields: dict[str, str] = Field(description="Field of the device → register name")
-
-
-class Identifier(Strict):
-    """One UDS data identifier."""
-
-    id: int = Field(ge=0, le=0xFFFF)
-    type: ValueType
-    scale: float | None = None
-
-
-class UdsSecurity(Strict):
-    """UDS security access: the key is the first `length` bytes of AES-CMAC of the seed."""
-
-    level: int = 1
-    algorithm: Literal["aes-cmac"] = "aes-cmac"
-    key: str = Field(pattern=r"^[0-9a-f]{32}$")
-    length: int = Field(ge=1, le=16)
-    session: str = "extended"
-
-
-class UdsSurface(Strict):
-    """A UDS server over ISO-TP with normal addressing, both identifiers of 11 or both of 29 bits."""
-
-    type: Literal["uds"] = "uds"
-    link: str
-    request_id: CanId
-    response_id: CanId
-    sessions: dict[str, int]
-    session_timeout: float = Field(default=5.0, description="S3: seconds without request until the default session")
-    identifiers: dict[str, Identifier]
-    unknown_identifier: int = Field(description="An identifier the device does not have")
-    security: UdsSecurity | None = None
-    reset: int | None = Field(default=None, description="Sub-function of ECU reset that restarts the application")
-
-    @model_validator(mode="after")
-    def _one_width(self) -> UdsSurface:
-        if (self.request_id ^ self.response_id) & EXTENDED_FLAG:
-            raise ValueError("`request_id` and `response_id` are of different width: 11 and 29 bits")
-        return self
-
-
-class BusEffect(Strict):
-    """A command whose effect can be read back on another surface, and undone."""
-
-    opcode: str
-    argument: int = Field(description="An argument that changes the baseline")
-    other: int = Field(description="Another one")
-    surface: str = Field(description="Surface on which the effect is read back")
-    field: str
-    scale: float = Field(default=1.0, description="What the argument is multiplied with to give the field")
-
-
-class BusCommandSurface(Strict):
-    """Authenticated 8-byte commands on CAN: opcode u8, argument u16, counter u16, 3 bytes of AES-CMAC.
-
-    The authenticator covers session (from its own frame) ‖ identifier u16 ‖ opcode ‖ argument ‖ counter.
-    """
-
-    type: Literal["bus-commands"] = "bus-commands"
-    link: str
-    command_id: StandardId
-    answer_id: StandardId
-    session_id: StandardId
-    key: str = Field(pattern=r"^[0-9a-f]{32}$")
-    opcodes: dict[str, int]
-    accepted: int
-    refusals: dict[int, str] = Field(description="Result code → reason")
-    clock: str = Field(description="Opcode name that answers the uptime")
-    clock_scale: float = 0.001
-    harmless: BusEffect
-    ranges: dict[str, tuple[int, int]] = Field(default={}, description="Opcode name → lowest and highest argument")
-    known_ids: tuple[StandardId, ...] = Field(description="Every identifier the device sends or listens to")
-    listens: tuple[StandardId, ...] = Field(description="Those of them it listens to")
-
-
 SurfaceSpec = Annotated[
     DialogueSurface
     | HttpSurface
@@ -259,38 +178,56 @@ SurfaceSpec = Annotated[
 class FingerprintItem(Strict):
     """One value of the baseline, read before and after testcases that claim no effect."""
 
-    surface: str
-    field: str
+    surface: str = Field(description="Surface")
+    field: str = Field(description="Field read on it")
 
 
 class DeviceFile(Strict):
     """What a device claims and how it is operated."""
 
-    base: str | None = Field(
-        default=None, description="Device file this one is a variant of, relative to it: state only what differs"
+    base: str | None = Field(default=None, description="Device file this one is a variant of, relative to it")
+    device: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name: small letters, digits and dashes")
+    manufacturer: str = Field(description="For the record")
+    model: str = Field(description="Model the device must show")
+    kind: str = Field(description="What it is, in words")
+    version: str = Field(description="Full software version the device must show")
+    identity: str = Field(
+        description="Surface on which model, serial number and version are read: before each testcase"
     )
-    device: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    manufacturer: str
-    model: str
-    kind: str
-    version: str = Field(description="Full software version expected")
-    identity: str = Field(description="Surface that is read for the identity")
     # Before everything that may name a message: fields are validated in their order.
-    dbc: tuple[DbcFile, ...] = Field(default=(), description="CAN databases, relative to the device file")
-    accounts: dict[str, Account] = Field(default={})
-    links: tuple[str, ...] = Field(description="Links a rig of this device may wire")
-    surfaces: dict[str, SurfaceSpec]
-    death_strings: tuple[BytesPattern, ...] = Field(default=(), description="Regular expressions on the console")
-    console: str | None = Field(default=None, description="Link whose death strings are watched")
-    fingerprint: tuple[FingerprintItem, ...] = ()
-    claims: dict[str, Claim]
-    withdrawn: dict[str, str] = Field(default={}, description="Baseline claim → reason why it does not hold")
-    not_applicable: dict[TestcaseIds, str] = Field(
-        default={}, description="Testcase id, or the beginning of several and `-*` (`CAN-*`) → reason"
+    dbc: tuple[DbcFile, ...] = Field(
+        default=(), description="CAN databases, relative to the device file or to the base that names them"
     )
-    clock_tolerance: float = Field(default=0.25, description="Seconds the uptime may be off between two readings")
+    accounts: dict[str, Account] = Field(default={}, description="By the account's name")
+    links: tuple[str, ...] = Field(description="Names of the links a rig may wire")
+    surfaces: dict[str, SurfaceSpec] = Field(description="By a name of your choice")
+    death_strings: tuple[BytesPattern, ...] = Field(
+        default=(),
+        description="Regular expressions; one on the console during a testcase is a FAIL (claim BASE-NO-CRASH)",
+    )
+    console: str | None = Field(default=None, description="Link on which they are watched")
+    fingerprint: tuple[FingerprintItem, ...] = Field(default=(), description="The baseline's values")
+    claims: dict[str, Claim] = Field(description="By id: capitals, digits, dashes")
+    withdrawn: dict[str, str] = Field(
+        default={}, description="Baseline claim → reason why it does not hold for this device"
+    )
+    not_applicable: dict[TestcaseIds, str] = Field(
+        default={},
+        description=(
+            "Testcase id, or the beginning of several and `-*` (`CAN-*`) → reason; only where the device file "
+            "declares nothing the testcase could use"
+        ),
+    )
+    clock_tolerance: float = Field(
+        default=0.25, description="Seconds by which `uptime` may disagree with the bench's clock between two readings"
+    )
     starts_within: float = Field(
-        default=120.0, gt=0, description="Seconds from power-on, or from a restart of its own, until it lets people in"
+        default=120.0,
+        gt=0,
+        description=(
+            "Seconds from power-on, or from a restart of its own, until it lets people in; testcases that take "
+            "the power wait so long"
+        ),
     )
 
     @model_validator(mode="after")
@@ -317,20 +254,13 @@ class DeviceFile(Strict):
                     if codec.action not in spec.actions
                 ]
         problems += access_problems(self.accounts, self.surfaces, self.claims)
+        problems += reference_problems(self.surfaces, self.claims)
         for claim_id, claim in self.claims.items():
             named = [*getattr(claim, "surfaces", ()), *([claim.surface] if hasattr(claim, "surface") else [])]
             named += claim.closed if isinstance(claim, FirstUseClaim) else ()
-            if isinstance(claim, RestoreClaim) and claim.backup not in self.claims:
-                problems.append(f"claims.{claim_id}.backup: no claim named {claim.backup!r}")
             problems += [
                 f"claims.{claim_id}: no surface named {surface!r}" for surface in named if surface not in self.surfaces
             ]
-            if isinstance(claim, AuditClaim):
-                problems += [
-                    f"claims.{claim_id}.records.{kind}.on: no surface named {record.on!r}"
-                    for kind, record in claim.records.items()
-                    if record.on not in self.surfaces
-                ]
             if isinstance(claim, FramingClaim):
                 problems += [
                     f"claims.{claim_id}: {problem}"

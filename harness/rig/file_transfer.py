@@ -18,10 +18,23 @@ LINE_PROTOCOLS = ("xmodem", "xmodem-1k", "ymodem")
 class FileTransfer(Strict):
     """What both directions have in common. `{NAME}` in `path` is filled from the arguments of the action."""
 
-    by: Literal["xmodem", "xmodem-1k", "ymodem", "sftp", "scp"]
-    ready_when: BytesPattern = Field(default="", description="The device's last words before the transfer on its line")
-    link: str = Field(default="", description="`ssh` link of `sftp` and `scp`; empty: that of the surface")
-    path: str = Field(default="", description="Path on the device, or the name that `ymodem` gives an uploaded file")
+    by: Literal["xmodem", "xmodem-1k", "ymodem", "sftp", "scp"] = Field(
+        description="How; `xmodem` has blocks of 128 bytes, with a CRC or a checksum as the device asks"
+    )
+    ready_when: BytesPattern = Field(
+        default="",
+        description=(
+            "Regular expression of the device's last words before the transfer; on the line only, and needed there"
+        ),
+    )
+    link: str = Field(default="", description="`ssh` link of `sftp` and `scp`; empty: the surface's own")
+    path: str = Field(
+        default="",
+        description=(
+            "Path on the device with `sftp` and `scp`, the file's name with `ymodem` to the device; `{NAME}` "
+            "is filled from the arguments"
+        ),
+    )
     within: float = Field(gt=0, description="Seconds the file may take")
 
     @property
@@ -51,7 +64,7 @@ class FileTransfer(Strict):
 class Upload(FileTransfer):
     """A file to the device."""
 
-    octets: str = Field(description="The file's content where a testcase gives none; harmless")
+    octets: str = Field(description="What it holds where a testcase gives nothing; harmless")
 
     @model_validator(mode="after")
     def _has_a_name(self) -> Self:
@@ -63,7 +76,7 @@ class Upload(FileTransfer):
 class Download(FileTransfer):
     """A file from the device, and how much of it is taken at most."""
 
-    most: int = Field(default=16 * 1024 * 1024, ge=1, description="Bytes the file may have")
+    most: int = Field(default=16 * 1024 * 1024, ge=1, description="Bytes it may have; what is longer is not taken")
 
     @model_validator(mode="after")
     def _is_told_its_name(self) -> Self:

@@ -38,9 +38,9 @@ GIVEN = frozenset({"account", "token", "serial"})
 class HttpPattern(Strict):
     """What an answer looks like: one of these statuses, and everything else that is given here."""
 
-    status: tuple[int, ...]
+    status: tuple[int, ...] = Field(description="One of these")
     values: dict[str, Pattern] = Field(
-        default={}, description="Name of a value of the answer → regular expression of the whole value"
+        default={}, description="Name of a value of the JSON body → regular expression of the whole value"
     )
     headers: dict[str, Pattern] = Field(
         default={}, description="Name of a header → regular expression of its whole value"
@@ -54,7 +54,9 @@ class HttpTaken(Strict):
     value: str = Field(default="", description="Name of a value of the JSON body")
     header: str = Field(default="", description="Name of a header")
     cookie: str = Field(default="", description="Name of a cookie that is set")
-    body: BytesPattern = Field(default="", description="Regular expression found in the body; its one group is taken")
+    body: BytesPattern = Field(
+        default="", description="Regular expression that is found in the body; its one group is taken"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> HttpTaken:
@@ -68,11 +70,14 @@ class HttpTaken(Strict):
 class HttpRequestSpec(Strict):
     """A request: method, path with its query, headers, and a JSON body."""
 
-    method: str = Field(pattern=r"^[A-Z]+$")
-    path: str
-    headers: dict[str, str] = Field(default={})
-    body: Any = Field(default=None, description="Template of a JSON body; no body when left out")
-    form: dict[str, str] = Field(default={}, description="Fields of a form, as browsers send it; instead of `body`")
+    method: str = Field(pattern=r"^[A-Z]+$", description="`GET`, `POST` …")
+    path: str = Field(description="Path with its query")
+    headers: dict[str, str] = Field(default={}, description="Headers beside those of the session")
+    body: Any = Field(
+        default=None,
+        description="Template of a JSON body; in a log-in with `{account}`, `{password}` and what `before` took",
+    )
+    form: dict[str, str] = Field(default={}, description="Fields of a form as browsers send it, instead of `body`")
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -89,19 +94,26 @@ class HttpFile(Strict):
     """The bytes of an action as the file of a multipart form (RFC 7578), as browsers upload one."""
 
     field: str = Field(description="Name of the form's field that takes the file")
-    name: str = Field(description="Template of the file's name")
-    media_type: str = Field(default="application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$")
+    name: str = Field(description="Name of the file; `{NAME}` is filled from the arguments")
+    media_type: str = Field(
+        default="application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$", description="As it is told"
+    )
 
 
 class HttpAction(ActionBase, HttpRequestSpec):
     """One request. `args` gives arguments a testcase may use without harm, by name."""
 
-    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, by name")
-    octets: str | None = Field(default=None, description="The body is bytes, given by the testcase; harmless ones")
-    file: HttpFile | None = Field(default=None, description="The bytes go as the file of a form, with `form`")
+    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, in order")
+    octets: str | None = Field(default=None, description="The body is bytes, given by the testcase; these are harmless")
+    file: HttpFile | None = Field(
+        default=None, description="The bytes go as the file of a multipart form, behind the fields of `form`"
+    )
     rows: str = Field(default="", description="Name of the list in the answer whose elements are rows")
-    columns: dict[str, str] = Field(default={}, description="Column of a row → name of the value in the element")
-    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
+    columns: dict[str, str] = Field(
+        default={},
+        description="Column of a row → name of the value in the element; empty for an element that is the value",
+    )
+    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; else `answer_within`")
 
     @property
     def harmless(self) -> Mapping[str, Scalar]:
@@ -122,7 +134,9 @@ class HttpAction(ActionBase, HttpRequestSpec):
 class HttpPage(HttpRequestSpec):
     """A request before the log-in, and what is taken out of its answer for that."""
 
-    take: dict[str, HttpTaken] = Field(default={}, description="Name in the templates of the log-in → what it is")
+    take: dict[str, HttpTaken] = Field(
+        default={}, description="Name in the templates of the log-in → what is taken out of the answer"
+    )
 
 
 class HttpLogin(HttpRequestSpec):
@@ -132,18 +146,30 @@ class HttpLogin(HttpRequestSpec):
     no session on the device: every request says who it is from, and this one shows whether that is believed.
     """
 
-    by: Literal["request", "basic", "digest", "certificate"] = "request"
-    before: HttpPage | None = Field(default=None, description="Asked for first: a page with a hidden field, a cookie")
-    accepted_when: HttpPattern
-    refused_when: HttpPattern
-    locked_when: HttpPattern | None = Field(default=None, description="Locked; none where that cannot be told")
-    full_when: HttpPattern | None = Field(default=None, description="Too many sessions")
+    by: Literal["request", "basic", "digest", "certificate"] = Field(default="request", description="See above")
+    before: HttpPage | None = Field(
+        default=None,
+        description="Asked for first, on the same connection: a page with a hidden field, or one that sets a cookie",
+    )
+    accepted_when: HttpPattern = Field(description="The log-in was accepted")
+    refused_when: HttpPattern = Field(description="The log-in was refused")
+    locked_when: HttpPattern | None = Field(
+        default=None, description="The account is locked; none where that cannot be told from another refusal"
+    )
+    full_when: HttpPattern | None = Field(default=None, description="The account has too many sessions")
     token: str = Field(default="", description="Name of the value of the answer that is the token")
-    cookie: str = Field(default="", description="Name of the cookie that is the token, instead")
-    header: str = Field(default="", description="Name of the header that is the token, instead")
-    take: dict[str, HttpTaken] = Field(default={}, description="Name in `carried` → what else is taken of the answer")
-    carried: dict[str, str] = Field(default={}, description="Headers of later requests; `{token}` is filled in")
-    log_out: HttpRequestSpec | None = None
+    cookie: str = Field(default="", description="Name of the cookie that is the token; instead of `token`")
+    header: str = Field(default="", description="Name of the header that is the token; instead of `token`")
+    take: dict[str, HttpTaken] = Field(
+        default={}, description="Name in `carried` → what else is taken out of the answer"
+    )
+    carried: dict[str, str] = Field(
+        default={},
+        description="Headers that every request of the session carries, with `{token}`; required by `request`",
+    )
+    log_out: HttpRequestSpec | None = Field(
+        default=None, description="The request that ends a session; required by `request`"
+    )
 
     @property
     def keeps_sessions(self) -> bool:
@@ -177,17 +203,24 @@ class HttpSurface(LogInSurface):
     """An HTTP management interface. What is accepted, refused or neither is told by status and content."""
 
     type: Literal["http"] = "http"
-    link: str = Field(description="an `https` link")
+    link: str = Field(description="An `https` link")
     accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
-    login: HttpLogin
-    accepted_when: HttpPattern
-    refused_when: HttpPattern
-    denied_when: HttpPattern = Field(description="Refused for the role; among the refusals")
-    over_when: HttpPattern = Field(description="Refused because nobody is logged in; among the refusals")
+    login: HttpLogin = Field(description="How somebody logs in, out, and is refused")
+    accepted_when: HttpPattern = Field(description="How an acceptance looks")
+    refused_when: HttpPattern = Field(description="How a refusal looks")
+    denied_when: HttpPattern = Field(description="Which refusals are for the role")
+    over_when: HttpPattern = Field(description="Which refusals are because nobody is logged in")
     reason: str = Field(default="", description="Name of the value of a refusal that says why")
-    actions: dict[str, HttpAction]
-    unknown_request: HttpRequestSpec = Field(description="A request the device must refuse; part of the proof of life")
-    fields: dict[str, FieldCodec]
+    actions: dict[str, HttpAction] = Field(description="By name")
+    unknown_request: HttpRequestSpec = Field(
+        description="A request that the device must refuse; part of the proof of life"
+    )
+    fields: dict[str, FieldCodec] = Field(
+        description=(
+            "By the name of the device's value. `model`, `serial`, `version` on the identity surface; `uptime` "
+            "on every surface"
+        )
+    )
 
     @property
     def names_users(self) -> bool:

@@ -111,7 +111,8 @@ def load_rig(path: Path) -> Rig:
     Raises:
         UsageError: a file is missing, is not YAML, or breaks its model; the message has file, line and key.
     """
-    layers, rig_file = _load(path, RigFile)
+    layers = read_layers(path, variants=False)
+    rig_file = _validated(layers, RigFile)
     device_path = (path.parent / rig_file.device).resolve()
     if not device_path.is_file():
         raise UsageError(
@@ -170,8 +171,9 @@ def read_device(path: Path) -> LoadedDevice:
     Raises:
         UsageError: as `load_rig`.
     """
-    beside = Neighbours(path.parent)
-    layers, device = _load(path, DeviceFile, beside=beside)
+    layers = read_layers(path, variants=True)
+    beside = Neighbours(*(layer.path.parent for layer in layers.layers))
+    device = _validated(layers, DeviceFile, beside=beside)
     for claim_id in device.claims:
         if not re.fullmatch(r"[A-Z][A-Z0-9-]*", claim_id):
             raise UsageError(
@@ -189,11 +191,10 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {"rig": RigFile.model_json_schema(), "device": DeviceFile.model_json_schema()}
 
 
-def _load(path: Path, model: type[M], *, beside: Neighbours | None = None) -> tuple[Layered, M]:
-    layers = read_layers(path, variants=beside is not None)
+def _validated(layers: Layered, model: type[M], *, beside: Neighbours | None = None) -> M:
     data = _plain(layers, layers.merged, ())
     try:
-        return layers, model.model_validate(data, context=beside)
+        return model.model_validate(data, context=beside)
     except ValidationError as error:
         raise _usage(layers, error) from error
 

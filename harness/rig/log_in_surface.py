@@ -15,8 +15,13 @@ __all__ = ["ActionBase", "FieldCodec", "LogInSurface"]
 class FieldCodec(Strict):
     """Where a field of the device stands in an answer: the name of the value, then a scale."""
 
-    action: str
-    name: str = Field(description="Name of the value: of the `name: value` line, or in the JSON answer")
+    action: str = Field(description="Action whose answer holds it")
+    name: str = Field(
+        description=(
+            "Name of the value in that answer: of the line in a dialogue, of the group in a message, or in a "
+            "JSON body (`users/user` for each `user` in the list `users`, `users/#` for its length)"
+        )
+    )
     scale: float | None = Field(default=None, description="Makes a number of it and multiplies")
 
 
@@ -24,11 +29,17 @@ class ActionBase(Strict):
     """What every action declares, whatever kind of surface carries it out."""
 
     effects: tuple[str, ...] = Field(
-        default=(), description="accounts, configuration, data …; empty: it only reads, in whatever state the device is"
+        default=(),
+        description=(
+            "Effects of the action: `accounts`, `configuration`, `data`, `firmware`, `irreversible`, or "
+            "`restart`. Empty: it only reads, in whatever state the device is, and `proofrig rig check` "
+            "carries it out. To start a therapy is an effect"
+        ),
     )
     changes: str = Field(default="", description="Field of the surface that shows what `args` changed")
     declined: bool = Field(
-        default=False, description="With `args` the device refuses it to everybody, to who may for another reason"
+        default=False,
+        description="With `args` the device refuses it to everybody: to who may, for another reason than the role",
     )
 
     open: bool = Field(default=False, description="It needs no log-in: whoever reaches the surface may do it")

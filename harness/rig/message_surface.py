@@ -40,11 +40,17 @@ Octets = Annotated[str, AfterValidator(_octets)]
 class Checksum(Strict):
     """The checksum of a message, behind its text."""
 
-    algorithm: Algorithm
-    encoding: Literal["hex-upper", "hex-lower", "binary"] = "hex-upper"
+    algorithm: Algorithm = Field(
+        description="`lrc8`: two's complement of the sum. `crc16-ccitt` begins with FFFF, `crc16-xmodem` with 0"
+    )
+    encoding: Literal["hex-upper", "hex-lower", "binary"] = Field(
+        default="hex-upper", description="Digits, or the bytes themselves"
+    )
     order: Literal["big", "little"] = Field(default="big", description="Which of its bytes comes first")
     separator: Octets = Field(default="", description="Between text and checksum: `*`, ETX …")
-    covers: tuple[Literal["start", "text", "separator"], ...] = Field(default=("text",))
+    covers: tuple[Literal["start", "text", "separator"], ...] = Field(
+        default=("text",), description="What it is worked out over"
+    )
 
     @field_validator("covers")
     @classmethod
@@ -57,7 +63,9 @@ class Checksum(Strict):
 class Framing(Strict):
     """How a message stands on the line: start, text, separator and checksum, end."""
 
-    start: Octets = ""
+    start: Octets = Field(
+        default="", description="Before the text; what comes before it is noise. Without it, empty lines are skipped"
+    )
     prefix: Octets = Field(
         default="", description="Begins the text of every request, before what an action sends: a number, an address"
     )
@@ -67,10 +75,12 @@ class Framing(Strict):
     start_begins_anew: bool = Field(
         default=True, description="A `start` inside a message begins another one; false where it is a character as any"
     )
-    end: Octets = ""
+    end: Octets = Field(default="", description="After everything")
     longest: int = Field(default=1024, ge=1, le=65536, description="Bytes of a whole message")
-    charset: Literal["ascii", "latin-1", "utf-8"] = "ascii"
-    checksum: Checksum | None = None
+    charset: Literal["ascii", "latin-1", "utf-8"] = Field(
+        default="ascii", description="Of the text. With `latin-1` the text may be any bytes"
+    )
+    checksum: Checksum | None = Field(default=None, description="What stands behind the text to check it by")
 
     @model_validator(mode="after")
     def _ends_somewhere(self) -> Framing:
@@ -86,10 +96,12 @@ class Framing(Strict):
 class MessageAction(ActionBase):
     """One request. `args` gives arguments a testcase may use without harm, by name."""
 
-    send: str
-    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, by name")
-    accepted_when: Pattern = Field(default="", description="Instead of the surface's; each named group is a value")
-    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; `answer_within`")
+    send: str = Field(description="Text of the message")
+    args: dict[str, Scalar] = Field(default={}, description="Arguments a testcase may use without harm, in order")
+    accepted_when: Pattern = Field(
+        default="", description="Instead of the surface's; each named group is a value of the answer"
+    )
+    within: float | None = Field(default=None, gt=0, description="Seconds the device may take; else `answer_within`")
 
     def named(self) -> set[str]:
         """Return the names the message needs, but for the given ones."""
@@ -104,12 +116,16 @@ class MessageAction(ActionBase):
 class MessageLogin(Strict):
     """How to log in, by name and password or by a PIN alone, and how a session ends."""
 
-    send: str = Field(description="Template with `{password}`, and with `{account}` where there are names")
-    accepted_when: Pattern
-    refused_when: Pattern
-    locked_when: Pattern = Field(default="", description="The account or the surface is locked")
-    full_when: Pattern = Field(default="", description="Too many sessions")
-    logged_off_when: Pattern = Field(default="", description="Message by which the device says that it logged one off")
+    send: str = Field(description="Message with `{password}`, and with `{account}` where there are names")
+    accepted_when: Pattern = Field(description="The log-in was accepted")
+    refused_when: Pattern = Field(description="The log-in was refused")
+    locked_when: Pattern = Field(
+        default="", description="The account is locked; empty where that cannot be told from another refusal"
+    )
+    full_when: Pattern = Field(default="", description="The account has too many sessions")
+    logged_off_when: Pattern = Field(
+        default="", description="Message by which the device says by itself that it logged the session off"
+    )
     log_out: str = Field(description="Message that ends a session")
 
     @field_validator("send")
@@ -124,22 +140,35 @@ class MessageSurface(LogInSurface):
     """A vendor's own protocol of framed requests and answers, over a serial line or TCP."""
 
     type: Literal["messages"] = "messages"
-    link: str = Field(description="a `serial` or `tcp` link")
+    link: str = Field(description="A `serial` or `tcp` link")
     accounts: tuple[str, ...] = Field(description="Accounts that may log in here")
-    framing: Framing
-    login: MessageLogin
-    accepted_when: Pattern
-    refused_when: Pattern = Field(description="A group `reason` is shown")
-    denied_when: Pattern = Field(default="", description="Refused for the role; among the refusals")
-    over_when: Pattern = Field(default="", description="Refused because nobody is logged in; among the refusals")
+    framing: Framing = Field(description="How a message begins, ends, and is checked")
+    login: MessageLogin = Field(description="How somebody logs in, out, and is refused")
+    accepted_when: Pattern = Field(description="Regular expression of an acceptance")
+    refused_when: Pattern = Field(description="Regular expression of a refusal; a group `reason` is shown")
+    denied_when: Pattern = Field(
+        default="", description="Which refusals are for the role; empty where it cannot be told"
+    )
+    over_when: Pattern = Field(
+        default="", description="Which refusals are because nobody is logged in; empty where it cannot be told"
+    )
     unasked: Pattern = Field(default="", description="Messages that the device sends by itself: they are no answers")
     part: Pattern = Field(
         default="", description="Messages of an answer before its last one; each named group is a value of the answer"
     )
-    values: Pattern = Field(default="", description="Found again and again in an answer; groups `name` and `value`")
-    actions: dict[str, MessageAction]
-    unknown_message: str = Field(default="XYZZY", description="A message the device must refuse")
-    fields: dict[str, FieldCodec]
+    values: Pattern = Field(
+        default="", description="Found again and again in an accepted answer, with the groups `name` and `value`"
+    )
+    actions: dict[str, MessageAction] = Field(description="By name")
+    unknown_message: str = Field(
+        default="XYZZY", description="A message the device must refuse; part of the proof of life"
+    )
+    fields: dict[str, FieldCodec] = Field(
+        description=(
+            "By the name of the device's value. `model`, `serial`, `version` on the identity surface; `uptime` "
+            "on every surface"
+        )
+    )
 
     @property
     def names_users(self) -> bool:

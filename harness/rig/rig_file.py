@@ -71,10 +71,17 @@ class Effect(StrEnum):
 class Item(Strict):
     """The very unit on this rig."""
 
-    serial: str
-    grade: Grade
-    hardware: str = ""
-    setup_code: str = Field(default="", description="Code on the unit's label, for its first use; a credential")
+    serial: str = Field(description="Serial number the device must show; another one stops the run")
+    grade: Grade = Field(
+        description=(
+            "How near the unit is to what is sold; stands in every result. On an emulated item a testcase that "
+            "needs hardware is marked indicative"
+        )
+    )
+    hardware: str = Field(default="", description="Board and revision, for the record")
+    setup_code: str = Field(
+        default="", description="Code on the unit's label that its first use asks for; masked in what is shown"
+    )
 
 
 def _no_number(value: object) -> object:
@@ -86,12 +93,12 @@ def _no_number(value: object) -> object:
 class Equipment(Strict):
     """A piece of bench equipment."""
 
-    name: str
-    maker: str = ""
-    model: str = ""
-    serial: str = ""
+    name: str = Field(description="What it is")
+    maker: str = Field(default="", description="Who made it")
+    model: str = Field(default="", description="Model")
+    serial: str = Field(default="", description="Its serial number")
     calibration_due: Annotated[date | Literal["not required", ""], BeforeValidator(_no_number)] = Field(
-        default="", description="Last day of the calibration, YYYY-MM-DD, or `not required`"
+        default="", description="Last day on which its calibration is good, `2027-06-30`"
     )
 
 
@@ -118,12 +125,15 @@ class _SerialPort(Strict):
     """What is common to links over a serial port."""
 
     port: Annotated[str, AfterValidator(_serial_port)] = Field(
-        description="/dev/…, usb:VID:PID[:SERIAL], socket://, rfc2217://, unix:PATH, control:NAME of the emulator"
+        description=(
+            "`/dev/…`, `usb:VID:PID[:SERIAL]`, `socket://`, `rfc2217://`, `unix:PATH` or `control:NAME`, as "
+            "said under serial ports"
+        )
     )
     baudrate: int = Field(gt=0)
     parity: Literal["N", "E", "O"]
-    stopbits: Literal[1, 2] = 1
-    rs485: Rs485 | None = None
+    stopbits: Literal[1, 2] = Field(default=1, description="Stop bits")
+    rs485: Rs485 | None = Field(default=None, description="The adapter's driver switches a two-wire line")
 
     @model_validator(mode="after")
     def _driver_switches(self) -> Self:
@@ -136,77 +146,94 @@ class SerialLinkSpec(_SerialPort):
     """A serial port."""
 
     type: Literal["serial"] = "serial"
-    baudrate: int = Field(default=115200, gt=0)
-    parity: Literal["N", "E", "O"] = "N"
+    baudrate: int = Field(default=115200, gt=0, description="Bits a second; 8 data bits")
+    parity: Literal["N", "E", "O"] = Field(default="N", description="None, even, odd")
 
 
 class CanLinkSpec(Strict):
     """A CAN bus by any python-can interface, or `socketcand` at `control:NAME`, `unix:PATH` or `tcp:HOST:PORT`."""
 
     type: Literal["can"] = "can"
-    interface: str
-    channel: str
-    bitrate: int = 500000
-    port: str | None = None
-    options: dict[str, Any] = Field(default={})
+    interface: str = Field(
+        description="`socketcan` or any other interface of python-can; `socketcand` for a CAN bus over a socket"
+    )
+    channel: str = Field(description="`can0`, or the channel of the interface")
+    bitrate: int = Field(
+        default=500000,
+        description="Bits a second: set where the interface sets it, compared with the one of `socketcan`",
+    )
+    port: str | None = Field(
+        default=None, description="With `socketcand`: `control:NAME`, `unix:PATH` or `tcp:HOST:PORT`"
+    )
+    options: dict[str, Any] = Field(default={}, description="Further arguments of the interface")
 
 
 class ModbusTcpLinkSpec(Strict):
     """Modbus over TCP."""
 
     type: Literal["modbus-tcp"] = "modbus-tcp"
-    host: str
-    port: int = Field(default=502, ge=1, le=65535)
+    host: str = Field(description="Address")
+    port: int = Field(default=502, ge=1, le=65535, description="TCP port")
 
 
 class ModbusRtuLinkSpec(_SerialPort):
     """Modbus RTU on a serial port. Without parity the standard asks for two stop bits."""
 
     type: Literal["modbus-rtu"] = "modbus-rtu"
-    baudrate: int = Field(default=19200, gt=0)
-    parity: Literal["N", "E", "O"] = "E"
+    baudrate: int = Field(default=19200, gt=0, description="Bits a second")
+    parity: Literal["N", "E", "O"] = Field(
+        default="E", description="None, even, odd; with `N` the standard asks for two stop bits"
+    )
 
 
 class SshLinkSpec(Strict):
     """SSH with a pinned host key. Paths are relative to the rig file."""
 
     type: Literal["ssh"] = "ssh"
-    host: str
-    port: int = Field(default=22, ge=1, le=65535)
-    user: str
-    key_file: str | None = None
-    password: str | None = None
-    host_key: str = Field(description="Public host key as in known_hosts: `ssh-ed25519 AAAA…`")
+    host: str = Field(description="Address")
+    port: int = Field(default=22, ge=1, le=65535, description="TCP port")
+    user: str = Field(description="Account the bench logs in with")
+    key_file: str | None = Field(default=None, description="Private key of the bench, relative to the rig file")
+    password: str | None = Field(default=None, description="Instead of a key")
+    host_key: str = Field(
+        description=(
+            "Public host key as in `known_hosts`: `ssh-ed25519 AAAA…`. Another key is a fault of the bench: "
+            "nothing is decided"
+        )
+    )
 
 
 class TcpLinkSpec(Strict):
     """A TCP port; each session is a connection of its own. For a line behind a serial server see `serial`."""
 
     type: Literal["tcp"] = "tcp"
-    host: str
-    port: int = Field(ge=1, le=65535)
+    host: str = Field(description="Address")
+    port: int = Field(ge=1, le=65535, description="TCP port")
 
 
 class NetworkLinkSpec(Strict):
     """The device's addresses on the test network."""
 
     type: Literal["network"] = "network"
-    ipv4: str | None = None
-    ipv6: str | None = None
+    ipv4: str | None = Field(default=None, description="The device's IPv4 address")
+    ipv6: str | None = Field(default=None, description="The device's IPv6 address")
 
 
 class HttpLinkSpec(Strict):
     """An HTTP server. Its certificate is pinned, or verified by authorities (the system's where no file is given)."""
 
-    type: Literal["https", "http"] = "https"
-    host: str
-    port: int = Field(default=443, ge=1, le=65535)
+    type: Literal["https", "http"] = Field(default="https", description="Which kind")
+    host: str = Field(description="Address")
+    port: int = Field(default=443, ge=1, le=65535, description="TCP port")
     fingerprint: str | None = Field(
         default=None,
         pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$",
-        description="SHA-256 of the certificate, hexadecimal, colons allowed",
+        description=(
+            "SHA-256 of the certificate, hexadecimal, colons allowed. Another certificate is a fault of the "
+            "bench: nothing is decided"
+        ),
     )
-    ca_file: str | None = Field(default=None, description="Authorities, PEM")
+    ca_file: str | None = Field(default=None, description="Certificates of authorities (PEM), relative to the rig file")
     server_name: str | None = Field(default=None, description="Name in the certificate, where `host` is not it")
 
 
@@ -226,27 +253,64 @@ LinkSpec = Annotated[
 class RigFile(Strict):
     """One wired bench or emulator."""
 
-    rig: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    device: str = Field(description="Device file, relative to this file")
-    operator: str = "unnamed operator"
-    item: Item
-    control: ControlSpec = NoControl()
-    reset_line: ResetLine | None = Field(default=None, description="The device's reset on a serial link's control line")
-    permits: tuple[Effect, ...] = Field(
-        default=(Effect.ACCOUNTS, Effect.CONFIGURATION), description="Effects a testcase may have"
+    rig: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="Name: small letters, digits and dashes; part of the run folder's name",
     )
-    targets: tuple[str, ...] = Field(default=(), description="Network addresses a test may touch")
-    links: dict[str, LinkSpec]
-    equipment: tuple[Equipment, ...] = ()
-    photos: tuple[str, ...] = Field(default=(), description="Photographs of the set-up, relative to this file")
-    answer_within: float = Field(default=2.0, gt=0, description="Seconds a device may take to answer")
+    device: str = Field(description="Path of the device file, relative to the rig file")
+    operator: str = Field(default="unnamed operator", description="Who runs it; stands in the journal")
+    item: Item = Field(description="The very unit")
+    control: ControlSpec = Field(
+        default=NoControl(), description="What the bench can do from outside, see the controls below"
+    )
+    reset_line: ResetLine | None = Field(
+        default=None, description="The device's reset on a control line of a serial link"
+    )
+    permits: tuple[Effect, ...] = Field(
+        default=(Effect.ACCOUNTS, Effect.CONFIGURATION),
+        description=(
+            "Effects that testcases may have on this unit: `accounts`, `configuration`, `data`, `firmware`, "
+            "`irreversible`. A testcase with another effect is left out, by name"
+        ),
+    )
+    targets: tuple[str, ...] = Field(
+        default=(),
+        description="Network addresses this rig may touch. Every address named under `links` must be among them",
+    )
+    links: dict[str, LinkSpec] = Field(
+        description=(
+            "Name of a link of the device → how it is wired, see the links below. A link that is not wired "
+            "makes what needs it undecided"
+        )
+    )
+    equipment: tuple[Equipment, ...] = Field(default=(), description="Bench equipment for the record")
+    photos: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Photographs of the set-up, relative to the rig file. They are copied into the run folder; the "
+            "journal holds their SHA-256"
+        ),
+    )
+    answer_within: float = Field(
+        default=2.0, gt=0, description="Seconds the device may take to answer an ordinary request; must be over 0"
+    )
     link_back_within: float = Field(
-        default=30.0, ge=0, description="Seconds a lost link (an adapter unplugged) is waited for until it is back"
+        default=30.0,
+        ge=0,
+        description="Seconds a lost link (an adapter unplugged, a serial server restarted) is waited for",
     )
     bench_address: str | None = Field(
-        default=None, description="The bench's own address in the device's network, for what the device fetches"
+        default=None,
+        description="The bench's own address in the device's network: from there it serves what a device fetches",
     )
-    bundles: str | None = Field(default=None, description="Folder of update bundles with `index.json`")
+    bundles: str | None = Field(
+        default=None,
+        description=(
+            "Folder of update bundles, relative to the rig file; its `index.json` says for each name `file`, "
+            "`version`, `sha256`, `expect` (`accepted`, `refused`, `rolled-back`) and `detail`, and of "
+            "accepted ones `class` and `changes`"
+        ),
+    )
 
     @model_validator(mode="after")
     def _targets_named(self) -> RigFile:

@@ -21,7 +21,7 @@ class EssentialPerformanceWatch:
     def __init__(self, can: CanLink, *, claim_id: str, claim: EssentialPerformanceClaim, settled: bool = True) -> None:
         """Watch `claim` on `can`; `settled` says that the device was brought to a baseline that has settled."""
         self.name = f"essential performance {claim_id}"
-        self._id = claim_id
+        self.claim_id = claim_id
         self._claim = claim
         self._lock = threading.Lock()
         self._started = time.monotonic()
@@ -29,6 +29,8 @@ class EssentialPerformanceWatch:
         self._last_stamp: float | None = None
         self._samples = 0
         self._values: dict[str, float] = {}
+        self._seen: dict[str, CanFrame] = {}
+        self._outdated = False
         self._regime: tuple[bool, float] | None = None
         self._regime_since = self._started
         self._outside = False
@@ -50,36 +52,36 @@ class EssentialPerformanceWatch:
             for name, field in self._claim.fields.items():
                 value = field.decode(frame.data) if frame.word == field.word else None
                 if value is not None:
-                    self._values[name] = value
+                    self._values[name], self._seen[name] = value, frame
             if frame.word != self._claim.heartbeat:
                 return
             if self._last is not None:
-                self._gap(at, _apart(self._last_stamp, frame.stamp, at - self._last))
+                self._gap(frame, _apart(self._last_stamp, frame.stamp, at - self._last))
             self._last, self._last_stamp = at, frame.stamp
-            self._judge(at)
+            self._judge(frame)
 
-    def _gap(self, at: float, seconds: float) -> None:
+    def _gap(self, frame: CanFrame, seconds: float) -> None:
         if seconds > self._claim.max_gap:
-            self._regime_since = at  # who comes back after a gap may have restarted, and settles anew
-            self._note(
-                Incident(
-                    IncidentKind.GAP,
-                    at,
-                    f"{seconds * 1000:.0f} ms without heartbeat, limit {self._claim.max_gap * 1000:.0f} ms",
-                    span=seconds,
-                    limit=self._claim.max_gap,
-                )
-            )
+            # Who comes back after a gap may have restarted: he settles anew, and begins anew to send the rest.
+            self._regime_since = frame.at_ns / 1e9
+            self._seen = dict.fromkeys(self._seen, frame)
+            self._missed(frame, "heartbeat", seconds=seconds, limit=self._claim.max_gap)
 
-    def _judge(self, at: float) -> None:
+    def _missed(self, frame: CanFrame, what: str, *, seconds: float, limit: float) -> None:
+        said = f"{seconds * 1000:.0f} ms without {what}, limit {limit * 1000:.0f} ms"
+        self._note(Incident(IncidentKind.GAP, frame.at_ns / 1e9, said, span=seconds, limit=limit))
+
+    def _judge(self, frame: CanFrame) -> None:
+        at = frame.at_ns / 1e9
         values, claim = self._values, self._claim
         if not {claim.value, claim.target, *claim.applies_when} <= values.keys():
             return  # no sample: a heartbeat alone says nothing about what is watched
-        self._samples += 1
-        if self._unreadable(at, *claim.applies_when):
-            return
         applies = all(values[name] == wanted for name, wanted in claim.applies_when.items())
-        if applies and self._unreadable(at, claim.target, claim.value):
+        watched = [*claim.applies_when, claim.target, claim.value] if applies else [*claim.applies_when]
+        if self._out_of_date(frame, watched):
+            return
+        self._samples += 1
+        if self._unreadable(at, watched):
             return
         regime = (applies, values[claim.target] if applies else 0.0)
         if regime != self._regime:
@@ -96,7 +98,20 @@ class EssentialPerformanceWatch:
             self._leave(at, said)
         self._outside = outside
 
-    def _unreadable(self, at: float, *names: str) -> bool:
+    def _out_of_date(self, frame: CanFrame, names: list[str]) -> bool:
+        """Note if one of these fields is no longer sent, though the heartbeat goes on."""
+        before, self._outdated = self._outdated, False
+        for name in names:
+            seen, limit = self._seen[name], self._claim.fields[name].max_age or self._claim.max_gap
+            age = _apart(seen.stamp, frame.stamp, (frame.at_ns - seen.at_ns) / 1e9)
+            if age > limit:
+                self._outdated = True
+                if not before:
+                    self._missed(frame, name, seconds=age, limit=limit)
+                break
+        return self._outdated
+
+    def _unreadable(self, at: float, names: list[str]) -> bool:
         """Note if the device says of one of these fields what is no number: who cannot be read is not within limits."""
         unreadable = [name for name in names if not math.isfinite(self._values[name])]
         if unreadable:
@@ -134,7 +149,7 @@ class EssentialPerformanceWatch:
                     )
                 )
             fresh = self._samples > 0 and quiet <= self._claim.max_gap
-            return WatchReport(self.name, self._id, self._samples, fresh=fresh, incidents=tuple(incidents))
+            return WatchReport(self.name, self.claim_id, self._samples, fresh=fresh, incidents=tuple(incidents))
 
     def _await_loss_or_heartbeat(self) -> None:
         tick = threading.Event()

@@ -1,4 +1,4 @@
-"""A session nobody uses is logged off."""
+"""A session nobody uses is logged off, however busy the rest of the device is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from time import monotonic
 from harness.case import Case
 from harness.device.log_in import LogInSurface
 from harness.device.outcomes import Accepted, name_of
+from harness.procedures.elsewhere import Elsewhere
 from harness.rig.claims import IdleLogOffClaim
 from harness.testcase import About, contributes, each_surface, testcase, verifies
 
 MARGIN = 0.3
 """Seconds before and after the claimed time at which a session is asked whether it is still open."""
-
-ELSEWHERE = 1.0
-"""Seconds between two requests on another link."""
 
 
 @testcase(
@@ -27,6 +25,7 @@ ELSEWHERE = 1.0
     ],
     about=About(property="confidentiality", phase="design", method="function", threat="a session left open"),
     slow=True,
+    version=2,
 )
 @each_surface(IdleLogOffClaim)
 def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
@@ -45,7 +44,9 @@ def test_idle_log_off(case: Case, claim_id: str, surface: str) -> None:
         case.twin("a command before the log-off", door.ask_inside(session))
 
     with case.step("The session is logged off"):
-        ended = session.wait_logged_off(timeout=claim.after + 2 * claim.tolerance + 1)
+        elsewhere = Elsewhere(case, door)
+        ended = elsewhere.await_log_off(session, timeout=claim.after + 2 * claim.tolerance + 1)
+        elsewhere.expect_answers()
         if ended is None:
             # A log-off that never came is one only if the session can still be used.
             still = door.ask_inside(session)
@@ -84,10 +85,10 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
     """Where the device says nothing by itself: of two sessions left alone one is asked early, the other one late.
 
     To ask is to use a session, so none can be watched; each tells of one side of the claimed time. Where only one can
-    be open it is asked early, and late after that. Other links of the device are used meanwhile: that keeps no session
-    alive.
+    be open it is asked early, and late after that.
     """
     account = next(iter(door.accounts))
+    elsewhere = Elsewhere(case, door)
     sessions = [case.value(door.log_in(account), "log-in") for _ in range(1 if door.one_session else 2)]
     early, late = sessions[0], sessions[-1]
     with case.step("Input starts the time anew"):
@@ -99,7 +100,7 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
             since.append(monotonic())
 
     with case.step("A session is open up to the claimed time"):
-        go_on_elsewhere(case, door, until=since[0] + claim.after - claim.tolerance - MARGIN)
+        elsewhere.go_on(until=since[0] + claim.after - claim.tolerance - MARGIN)
         outcome = door.ask_inside(early)
         asked = monotonic()
         passed = asked - since[0]
@@ -113,7 +114,7 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
         )
     with case.step("A session is over after the claimed time"):
         last = asked if late is early else since[1]
-        go_on_elsewhere(case, door, until=last + claim.after + claim.tolerance + MARGIN)
+        elsewhere.go_on(until=last + claim.after + claim.tolerance + MARGIN)
         outcome = door.ask_inside(late)
         passed = monotonic() - last
         case.check(
@@ -123,15 +124,7 @@ def left_alone(case: Case, claim_id: str, claim: IdleLogOffClaim, door: LogInSur
             observed=f"{name_of(outcome)} after {passed:.2f} s",
             claim=claim_id,
         )
+        elsewhere.expect_answers()
         case.twin("a new log-in", door.log_in(account))
     early.log_out()
     late.drop()
-
-
-def go_on_elsewhere(case: Case, door: LogInSurface, *, until: float) -> None:
-    """Ask the device over the link of its identity, if that is another one, up to the monotonic instant `until`."""
-    other = case.bench.surface(case.bench.rig.device.identity)
-    while (left := until - monotonic()) > 0:
-        if other is not door and left > 2 * ELSEWHERE:
-            other.read("uptime")
-        Event().wait(min(left, ELSEWHERE))

@@ -299,7 +299,6 @@ def test_limit(case: Case, claim_id: str, surface: str) -> None:
     ],
     about=About(property="confidentiality", phase="design", method="penetration", threat="a guessed session"),
     effects=[Effect.ACCOUNTS],
-    unqualified=True,
 )
 @each("claim_id, surface", with_tokens)
 def test_tokens(case: Case, claim_id: str, surface: str) -> None:

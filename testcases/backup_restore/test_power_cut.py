@@ -45,7 +45,6 @@ def atomic(device: DeviceFile) -> list[Instance]:
     effects=EFFECTS,
     needs=["power", "cut"],
     slow=True,
-    unqualified=True,
 )
 @each("claim_id", atomic)
 def test_power_cut(case: Case, claim_id: str) -> None:
@@ -61,7 +60,6 @@ def test_power_cut(case: Case, claim_id: str) -> None:
     needs=["power", "cut"],
     slow=True,
     long=True,
-    unqualified=True,
 )
 @each("claim_id", atomic)
 def test_power_cut_many(case: Case, claim_id: str) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import random
 
 from harness.case import Case
-from harness.device.outcomes import Refused
-from harness.device.uds import UdsSurface
+from harness.procedures.scanning import readable_identifiers, uds_services
 from harness.rig.claims import UdsServicesClaim
 from harness.testcase import About, contributes, each_surface, testcase, verifies
 
-SERVICE_NOT_SUPPORTED = 0x11
-"""ISO 14229-1, negative response codes; any other answer says that the service is there."""
-ABSENT = {0x31, 0x7F}
-"""Codes that say that an identifier cannot be read: request out of range, service not in this session."""
 SWEPT = (range(0x0000, 0x0300), range(0xF180, 0xF200))
 """Where makers put identifiers, and where ISO 14229-1 annex C puts those of identification."""
 RANDOM = 500
@@ -24,23 +19,6 @@ TAGS = [
     verifies("NMPA-2022/SAHD", "NMPA-2022/IF-EDX", "NMPA-2020/IFU-iface", "FDA-VC/VULN-SURF"),
     contributes("ANSM-2019/RISK-OBSC", "ANSM-2019/CRIT-C", "NMPA-2022/RPT-2.3"),
 ]
-
-
-def probe_services(case: Case, door: UdsSurface) -> set[int]:
-    """Ask for every service by its identifier alone.
-
-    Without sub-function and parameters nothing can be carried out; a service that is there complains of it.
-    """
-    present: set[int] = set()
-    for service in range(0x100):
-        match door.request(bytes([service]), recorded=False):
-            case Refused(code=code):
-                if code != SERVICE_NOT_SUPPORTED:
-                    present.add(service)
-            case other:
-                case.value(other, f"service 0x{service:02X}")
-                present.add(service)
-    return present
 
 
 @testcase(
@@ -58,7 +36,7 @@ def test_services(case: Case, claim_id: str, surface: str) -> None:
     for session, declared in claim.services.items():
         with case.step(f"Session {session}"):
             case.value(door.enter(session), f"session {session}")
-            present = probe_services(case, door)
+            present = uds_services(case, door)
             case.check(
                 f"services in session {session}",
                 held=present == set(declared),
@@ -90,14 +68,7 @@ def test_identifiers(case: Case, claim_id: str, surface: str) -> None:
     for session in claim.services:
         with case.step(f"{len(swept)} identifiers in session {session}"):
             case.value(door.enter(session), f"session {session}")
-            readable: set[int] = set()
-            for identifier in sorted(swept):
-                outcome = door.read_identifier(identifier, recorded=False)
-                if isinstance(outcome, Refused) and outcome.code in ABSENT:
-                    continue
-                if not isinstance(outcome, Refused):
-                    case.value(outcome, f"identifier 0x{identifier:04X}")
-                readable.add(identifier)
+            readable = readable_identifiers(case, door, swept)
             case.check(
                 f"identifiers in session {session}",
                 held=readable == set(claim.identifiers),

@@ -31,7 +31,6 @@ def message_surfaces(device: DeviceFile) -> Iterable[Instance]:
     ],
     about=About(property="availability", phase="design", method="fuzz", threat="malformed messages"),
     effects=[Effect.ACCOUNTS, Effect.CONFIGURATION],
-    unqualified=True,
     slow=True,
 )
 @each("claim_id, surface", message_surfaces)

@@ -14,7 +14,7 @@ from harness.device.log_in import LogInSurface, Session
 from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
-from harness.procedures.acting import do, permitted, prepare
+from harness.procedures.acting import do, permitted, prepare, text_arguments
 from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
@@ -90,16 +90,8 @@ def texts_of(device: DeviceFile) -> Iterator[Instance]:
             for name, action in device.surfaces[surface].actions.items():  # type: ignore[union-attr]
                 if LEFT_OUT & set(action.effects) or not any(name in may for may in claim.allowed.values()):
                     continue
-                if taken(action):
+                if text_arguments(action):
                     yield Instance(f"{surface}-{name}", (surface, name))
-
-
-def taken(action: Action | HttpAction | MessageAction) -> dict[str, str]:
-    """Return the arguments of an action that are text, with their harmless values."""
-    texts = {name: value for name, value in action.harmless.items() if isinstance(value, str)}
-    if not isinstance(action, Action):
-        return texts
-    return {name: value for name, value in texts.items() if not re.fullmatch(r"[\d.]+", value)}
 
 
 @testcase(
@@ -116,7 +108,7 @@ def test_text(case: Case, surface: str, action: str) -> None:
     spec = door.actions[action]
     assert isinstance(spec, Action | HttpAction | MessageAction)
     payloads = Payloads()
-    case.attack(surface, f"texts for interpreters in {', '.join(taken(spec))} of {action}")
+    case.attack(surface, f"texts for interpreters in {', '.join(text_arguments(spec))} of {action}")
     prepare(case, surface, action)
     before = state(case, door, spec.changes)
     again = state(case, door, spec.changes)
@@ -124,7 +116,7 @@ def test_text(case: Case, surface: str, action: str) -> None:
     console = _console(case)
     mark = console.mark() if console else 0
     field = Field(case, door, action)
-    for argument, harmless in taken(spec).items():
+    for argument, harmless in text_arguments(spec).items():
         with case.step(f"{action}: {argument}"), door.session(permitted(case, surface, action)[0]) as opened:
             session = case.value(opened, "log-in")
             for text in payloads.texts(harmless):
@@ -192,7 +184,7 @@ class Field:
             if argument not in (rows[0] if rows else {}):
                 return None
             return found[0][argument] if found else f"none of {len(rows)} rows"
-        if self.spec.changes and len(taken(self.spec)) == 1:  # type: ignore[arg-type]
+        if self.spec.changes and len(text_arguments(self.spec)) == 1:  # type: ignore[arg-type]
             return str(self.case.value(self.door.read_in(session, self.spec.changes), self.spec.changes))
         return None
 

@@ -31,7 +31,6 @@ def frame(unit: int, pdu: bytes) -> bytes:
     ],
     about=About(property="integrity", phase="design", method="fuzz", threat="disturbed or foreign frames"),
     effects=[Effect.CONFIGURATION],
-    unqualified=True,
 )
 @each("claim_id, surface", modbus_maps(framing="rtu", access="read-write"))
 def test_framing(case: Case, claim_id: str, surface: str) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import random
 
 from harness.case import Case
-from harness.device.modbus_map import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ModbusSurface
-from harness.device.outcomes import Accepted, Outcome, Refused
+from harness.device.modbus_map import ModbusSurface
+from harness.device.outcomes import Accepted
 from harness.instances import modbus_maps
-from harness.links.modbus import read_registers, write_register
+from harness.links.modbus import write_register
+from harness.procedures.scanning import READ_FUNCTIONS, exception_code, modbus_functions, readable_registers
 from harness.rig.claims import ModbusMapClaim
 from harness.rig.rig_file import Effect
 from harness.testcase import About, contributes, each, each_surface, testcase, verifies
 
-TYPED = {43: (13, 14)}
-"""Functions known by their type alone, with the types there are (V1.1b3, 6.19): any other is an unknown function."""
-READ_FUNCTIONS = {"holding": 3, "input": 4}
 SWEPT = 0x200
 """Addresses tried one by one from 0 on: a block that reaches outside the map is refused as a whole."""
 SCATTERED = 150
@@ -31,18 +29,6 @@ TAGS = [
 ]
 
 
-def code_of(case: Case, outcome: Outcome[bytes], what: str) -> int:
-    """Return the exception code of an outcome, 0 when it was accepted.
-
-    Raises:
-        Undecided: it was neither accepted nor refused.
-    """
-    if isinstance(outcome, Refused):
-        return outcome.code or 0
-    case.value(outcome, what)
-    return 0
-
-
 @testcase(
     "MODBUS-FUNCTIONS",
     title="The Modbus function codes are the declared ones, all of them; any other is refused as the standard says",
@@ -55,15 +41,7 @@ def test_functions(case: Case, claim_id: str, surface: str) -> None:
     claim = case.bench.rig.device.claims_of(ModbusMapClaim)[claim_id]
     door = case.bench.modbus(surface)
     case.attack(surface, "every function code")
-    codes: dict[int, int] = {}
-    for function in range(1, 0x80):
-        # Without parameters nothing can be carried out; a function that is there complains of their absence.
-        for pdu in [bytes([function, kind]) for kind in TYPED.get(function, ())] or [bytes([function])]:
-            outcome = door.request(pdu, operation=f"function {function}", recorded=False)
-            codes[function] = code_of(case, outcome, f"function {function}")
-            if codes[function] != ILLEGAL_FUNCTION:
-                break
-    present = {function for function, code in codes.items() if code != ILLEGAL_FUNCTION}
+    present = modbus_functions(case, door)
     case.check(
         "function codes", held=present == set(claim.functions), expected=sorted(claim.functions),
         observed=sorted(present), claim=claim_id,
@@ -89,11 +67,7 @@ def test_readable(case: Case, claim_id: str, surface: str) -> None:
         with case.step(f"Function {function}, {table} registers"):
             declared = door.addresses(table)
             tried = declared | set(range(SWEPT)) | set(BASES) | set(rng.sample(range(SWEPT, 0x10000), SCATTERED))
-            readable = set()
-            for address in sorted(tried):
-                outcome = door.request(read_registers(function, address, 1), recorded=False)
-                if code_of(case, outcome, f"{table} register {address}") != ILLEGAL_ADDRESS:
-                    readable.add(address)
+            readable = readable_registers(case, door, table, tried)
             case.check(
                 f"{table} registers that can be read", held=readable == declared, expected=sorted(declared),
                 observed=sorted(readable), claim=claim_id,
@@ -152,5 +126,5 @@ def _write_beyond(case: Case, door: ModbusSurface, claim_id: str) -> None:
         outcome = door.request(write_register(address, 0), operation=f"write to address {address}")
         if isinstance(outcome, Accepted):
             taken.append(address)
-        code_of(case, outcome, f"write to address {address}")
+        exception_code(case, outcome, f"write to address {address}")
     case.check("undeclared registers that take a write", held=not taken, expected=[], observed=taken, claim=claim_id)

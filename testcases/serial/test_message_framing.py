@@ -39,7 +39,6 @@ def claiming(*damages: str) -> Callable[[DeviceFile], Iterable[Instance]]:
     tags=TAGS,
     about=About(property="integrity", phase="design", method="penetration", threat="disturbed or altered messages"),
     effects=[Effect.CONFIGURATION],
-    unqualified=True,
 )
 @each("claim_id, surface", claiming("checksum"))
 def test_checksum(case: Case, claim_id: str, surface: str) -> None:

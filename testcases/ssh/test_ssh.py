@@ -38,7 +38,6 @@ def servers(device: DeviceFile) -> Iterable[Instance]:
         contributes("ANSM-2019/CRIT-C", "ANSM-2019/CRIT-I", "NMPA-2020/T2-cap"),
     ],
     about=About(property="confidentiality", phase="design", method="scan", threat="breaking weak cryptography"),
-    unqualified=True,
 )
 @each("claim_id, surface", servers)
 def test_algorithms(case: Case, claim_id: str, surface: str) -> None:
@@ -78,7 +77,6 @@ def test_algorithms(case: Case, claim_id: str, surface: str) -> None:
     ],
     about=About(property="confidentiality", phase="design", method="penetration", threat="log-in without credentials"),
     effects=[Effect.ACCOUNTS],
-    unqualified=True,
 )
 @each("claim_id, surface", servers)
 def test_log_in(case: Case, claim_id: str, surface: str) -> None:
@@ -167,7 +165,6 @@ def test_host_key(case: Case, claim_id: str, surface: str) -> None:
         contributes("ANSM-2019/CRIT-C", "ANSM-2019/CRIT-I"),
     ],
     about=About(property="confidentiality", phase="design", method="penetration", threat="way around the service menu"),
-    unqualified=True,
 )
 @each("claim_id, surface", servers)
 def test_extras(case: Case, claim_id: str, surface: str) -> None:

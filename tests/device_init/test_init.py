@@ -164,13 +164,15 @@ def drafts(seen: Scanned, folder: Path | None = None, **where: object) -> tuple[
         "address": None, "ports": (1,), "ssh_port": 22, "ssh_user": "service", "tls_ports": (443,), "modbus_tcp": None,
         "modbus_rtu": None, "modbus_baudrate": 19200, "modbus_parity": "E", "units": (1,), "can": None,
         "can_interface": "socketcan", "can_port": None, "bitrate": 500000, "listen": 1.0, "uds": (), "console": None,
-        "baudrates": (115200,), "timeout": 1.0, "scans": frozenset(),
+        "machine": None, "baudrates": (115200,), "timeout": 1.0, "scans": frozenset(),
     }  # fmt: skip
     wishes = Wishes(**{**values, **where})  # type: ignore[arg-type]
     known = {"name": "d", "manufacturer": "M", "model": "X", "kind": "k", "version": "1", "serial": "S"}
     known |= seen.identity()
     device = _text_of(device_draft(known, wishes, seen, scan="scan 1", day="2026-11-22"))
-    rig = _text_of(rig_draft(known, wishes, seen, device="d.yaml", grade="engineering", day="2026-11-22"))
+    rig = _text_of(
+        rig_draft(known, wishes, seen, device="d.yaml", control={"type": "none"}, grade="engineering", day="2026-11-22")
+    )
     if folder:
         (folder / "d.yaml").write_text(device, encoding="utf-8")
         (folder / "rig.yaml").write_text(rig, encoding="utf-8")
@@ -302,7 +304,7 @@ def test_a_console_that_prints_what_it_wants(line: tuple[str, Callable[[bytes], 
     done = proofrig(tmp_path, "device", "init", "d.yaml", *UNIT, "--console", port, "--scan", "console")
     assert done.returncode == 0, done.stderr
     surface = load_rig(tmp_path / "d-rig.yaml").device.surfaces["console"]
-    assert surface.login.user_prompt == r"\(\.\*\)\+\ Username:\ \s*$"  # type: ignore[union-attr]
+    assert surface.login.user_prompt == r"\(\.\*\)\+ Username: \s*$"  # type: ignore[union-attr]
     assert "# It printed: Infusor \"7\" (c) 'x' # y: z" in (tmp_path / "d.yaml").read_text()
 
 

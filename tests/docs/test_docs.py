@@ -9,9 +9,8 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -19,21 +18,14 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from harness.cli import _parser
+from harness.errors import UsageError
 from harness.links.http_trust import self_signed
 from harness.pytest_plugin import pytest_addoption
-from harness.rig import (
-    access,
-    claims,
-    control_specs,
-    custom_surface,
-    device_file,
-    file_transfer,
-    http_surface,
-    message_surface,
-    rig_file,
-)
+from harness.rig import control_specs, device_file
 from harness.rig.baseline import BASELINE
 from harness.rig.loading import load_device
+from harness.rig.machine_file import MachineFile
+from harness.rig.reference import headings, with_tables
 from harness.rig.templates import OPERATIONS
 from harness.verdict import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_NOT_RUN, EXIT_USAGE, Verdict
 
@@ -47,77 +39,12 @@ DOCUMENTS = sorted(
     if (ROOT / name).is_file()
 )
 
-#: Heading of the reference for each model that has no `type` of its own.
-HEADINGS: Mapping[type[BaseModel], str] = {
-    rig_file.RigFile: "Rig",
-    rig_file.Item: "Item",
-    rig_file.Equipment: "Equipment",
-    rig_file.Rs485: "RS-485",
-    control_specs.Limits: "Limits",
-    control_specs.ResetLine: "Reset line",
-    control_specs.CommandStorage: "Storage by a command",
-    control_specs.OperatorStorage: "Storage by a person",
-    control_specs.LabgridStorage: "Storage by labgrid",
-    device_file.DeviceFile: "Device",
-    access.Account: "Account",
-    device_file.FingerprintItem: "Fingerprint",
-    device_file.DialogueLogin: "Log-in",
-    device_file.Action: "Action",
-    file_transfer.Upload: "Upload",
-    file_transfer.Download: "Download",
-    device_file.FieldCodec: "Field",
-    http_surface.HttpLogin: "HTTP log-in",
-    http_surface.HttpPattern: "HTTP pattern",
-    http_surface.HttpRequestSpec: "HTTP request",
-    http_surface.HttpAction: "HTTP action",
-    http_surface.HttpFile: "HTTP file",
-    http_surface.HttpPage: "HTTP page",
-    http_surface.HttpTaken: "HTTP value",
-    custom_surface.CustomAction: "Custom action",
-    message_surface.Framing: "Framing",
-    message_surface.Checksum: "Checksum",
-    message_surface.MessageLogin: "Message log-in",
-    message_surface.MessageAction: "Message action",
-    device_file.Register: "Register",
-    device_file.Identifier: "Identifier",
-    device_file.UdsSecurity: "Security access",
-    device_file.BusEffect: "Harmless command",
-    claims.Source: "Source",
-    claims.Approval: "Approval",
-    claims.AuditRecord: "Audit record",
-    claims.BackupPart: "Backup part",
-    claims.SignalField: "Signal field",
-}
-
-
-def _reachable(model: type[BaseModel], seen: dict[type[BaseModel], None]) -> dict[type[BaseModel], None]:
-    if model not in seen:
-        seen[model] = None
-        for hint in get_type_hints(model, include_extras=True).values():
-            for inner in _models(hint):
-                _reachable(inner, seen)
-    return seen
-
 
 def _models(hint: Any) -> Iterator[type[BaseModel]]:
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         yield hint
     for inner in get_args(hint):
         yield from _models(inner)
-
-
-MODELS = list(_reachable(device_file.DeviceFile, _reachable(rig_file.RigFile, {})))
-
-
-def _heading(model: type[BaseModel]) -> str:
-    if model in HEADINGS:
-        return HEADINGS[model]
-    kind = model.model_fields["type"].default
-    if issubclass(model, claims.ClaimBase):
-        return f"Claim `{kind}`"
-    if model in _models(device_file.SurfaceSpec):
-        return f"Surface `{kind}`"
-    return f"Control `{kind}`" if model in _models(rig_file.ControlSpec) else f"Link `{kind}`"
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -132,45 +59,45 @@ def _rows(section: str) -> dict[str, str]:
     return {row[1]: row[2] for row in re.finditer(r"(?m)^\| `(\w+)` \| .+? \| (.+?) \| .+ \|$", section)}
 
 
-def _default(name: str, field: FieldInfo) -> str:
-    if field.is_required() or (name == "type" and field.default is not None):
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
         return "required"
-    value = field.default
-    if value is None:
-        return "none"
-    if value in ("", (), {}):
-        return "empty"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, BaseModel):
-        return f"`{{type: {value.type}}}`"  # type: ignore[attr-defined]
-    if isinstance(value, tuple):
-        return "`[" + ", ".join(str(part.value if isinstance(part, Enum) else part) for part in value) + "]`"
-    if isinstance(value, Enum):
-        return f"`{value.value}`"
-    return f"`{value}`".replace("\r", r"\r")
+    return "none" if field.default is None else "empty" if field.default in ("", (), {}) else f"`{field.default}`"
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_the_reference_has_every_key_with_its_default(model: type[BaseModel]) -> None:
+def test_the_tables_of_the_reference_are_those_of_the_models() -> None:
+    page = REFERENCE.read_text(encoding="utf-8")
+    assert page == with_tables(page), "make schema"
+
+
+def test_every_key_is_described() -> None:
+    page = REFERENCE.read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| `(\w+)` \| .+? \| .+? \| *\|$", page) == []
+
+
+def test_a_model_without_its_heading_is_named() -> None:
+    page = REFERENCE.read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="LockoutClaim has no table under the heading 'Claim `lockout`'"):
+        with_tables(page.replace("### Claim `lockout`", "### Lock-out"))
+
+
+def test_the_reference_has_every_baseline_claim() -> None:
     sections = _sections(REFERENCE.read_text(encoding="utf-8"))
-    inherited = claims.ClaimBase.model_fields if issubclass(model, claims.ClaimBase) else {}
-    wanted = {name: _default(name, field) for name, field in model.model_fields.items() if name not in inherited}
-    assert _rows(sections[_heading(model)]) == wanted
-
-
-def test_the_reference_has_what_every_claim_carries() -> None:
-    sections = _sections(REFERENCE.read_text(encoding="utf-8"))
-    wanted = {name: _default(name, field) for name, field in claims.ClaimBase.model_fields.items()}
-    assert _rows(sections["Every claim"]) == wanted
     for claim_id, claim in BASELINE.items():
         assert f"| `{claim_id}` | {claim.statement} | {claim.source} |" in sections["Claims"]
 
 
 def test_the_reference_has_no_section_too_many() -> None:
-    known = {_heading(model) for model in MODELS}
     typed = {name for name in _sections(REFERENCE.read_text(encoding="utf-8")) if name.endswith("`")}
-    assert typed <= known
+    assert typed <= set(headings().values())
+
+
+def test_the_page_of_the_machine_file_has_every_key_and_an_example() -> None:
+    text = (ROOT / "docs/emulated-device.md").read_text(encoding="utf-8")
+    fields = MachineFile.model_fields
+    assert _rows(text) == {field.alias or name: _default(field) for name, field in fields.items()}
+    (example,) = re.findall(r"(?ms)^```json\n(.*?)^```", text)
+    MachineFile.model_validate_json(example)
 
 
 # Examples
@@ -252,6 +179,7 @@ def _commands() -> list[tuple[str, str]]:
     found = []
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
+        text = re.sub(r" *\\\n *", " ", text)
         blocks = re.findall(r"(?ms)^```\w*\n(.*?)^```", text)
         lines = [line for block in blocks for line in block.splitlines()]
         lines += re.findall(r"(?m)^    (\S.*)$", text)
@@ -359,15 +287,9 @@ def test_every_dependency_is_in_third_party() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
     host = [line for line in (ROOT / "debian-packages.txt").read_text().splitlines() if not line.startswith("#")]
-    pump, guest, gateway = (
-        [line.split() for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
-        for lock in (
-            "firmware-fixtures/infusion-pump/packages.lock",
-            "tests/socketcan/packages.lock",
-            "firmware-fixtures/bedside-gateway/packages.lock",
-        )
-    )
-    image = [row[1] for row in pump + guest] + [row[0] for row in gateway]
+    locks = [*(ROOT / "firmware-fixtures").glob("*/packages.lock"), ROOT / "tests/socketcan/packages.lock"]
+    rows = [line for lock in locks for line in lock.read_text().splitlines() if not line.startswith("#")]
+    image = [row.split()[1] for row in rows]
     for name in {*pinned, *(re.split(r"[<>=]", each)[0] for each in asked), *host, *image}:
         assert re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", text), f"{name} is not in THIRD-PARTY.md"
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.control import agent
 from harness.control.holder import Holder
 from harness.control.machine import load_machine
 from harness.control.qemu import QemuControl
@@ -45,6 +48,19 @@ def control(tmp_path: Path) -> Iterator[QemuControl]:
 def test_clones_say_which_weaknesses_they_have(control: QemuControl) -> None:
     for _ in range(2):
         assert control.restore().weaknesses == WEAKNESSES
+
+
+def test_a_clock_that_is_set_turns_nobody_away(control: QemuControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone of a state that was saved hours ago has its clock set by hours: the web server is not to restart."""
+    control.restore()
+    monkeypatch.setattr(agent, "_clock", lambda: f"clock {time.time() + 7200:.0f}")
+    control.agent().set_clock()
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        (link,) = control.holder.sockets(1, socket.AF_INET, socket.SOCK_STREAM)
+        with link:
+            link.settimeout(2)
+            link.connect(("192.0.2.10", 443))
 
 
 def test_every_weakness_has_its_place_in_firmware_and_specification() -> None:

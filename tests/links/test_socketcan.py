@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import socket
 import struct
 import subprocess
@@ -120,6 +121,22 @@ def test_a_link_can_be_told_to_hear_no_error_frames(spare):
 
 
 # The interface
+
+
+@pytest.mark.parametrize(("wanted", "opens"), [(250000, True), (500000, False), (None, True)])
+def test_an_interface_set_up_for_another_bit_rate_is_not_opened(spare, wanted, opens, tmp_path, monkeypatch):
+    """A virtual interface has no rate: `ip` tells of one here, as it does of a controller."""
+    program = tmp_path / "ip"
+    told = [{"linkinfo": {"info_data": {"bittiming": {"bitrate": 250000}}}}]
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(told)}'\n")
+    program.chmod(0o755)
+    with monkeypatch.context() as host:
+        host.setenv("PATH", str(tmp_path))
+        if opens:
+            open_can(interface="socketcan", channel=spare, name="can", tap=NullTap(), bitrate=wanted).close()
+        else:
+            with pytest.raises(BenchFault, match="set up for 250000 bit/s, the rig file says 500000"):
+                open_can(interface="socketcan", channel=spare, name="can", tap=NullTap(), bitrate=wanted)
 
 
 def test_an_interface_set_down_is_loss_and_no_silence(spare):

@@ -160,7 +160,10 @@ def test_2(case):
     ATTEMPTS.append(1)
     if len(ATTEMPTS) == 1:
         unplug("modbus-rtu", 0.5)
-        while case.bench.wiring.shared_links["modbus-rtu"].lost is None: time.sleep(0.01)
+        end = time.monotonic() + 5
+        while case.bench.wiring.shared_links["modbus-rtu"].lost is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
         case.check("after", held=False, expected="an answer", observed="silence", claim="VERSION")
 """
     outcome = bench.run(body)

@@ -1,6 +1,6 @@
 """A pytest plugin for trials: leaves out long testcases, and slow ones but those in `DECLARED`, as `ID[instance]`s.
 
-While collecting only, it prints the name of every testcase, a line each, after `testcase`.
+While collecting only, it prints a line for every testcase: `testcase NAME`, and after it what it is marked as.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Print the names."""
+    """Print names and marks."""
     if session.config.option.collectonly:
         for item in session.items:
-            meta = meta_of(item)
-            session.config.get_terminal_writer().line(
-                f"testcase {label_of(item)}{' long' if meta and meta.long else ''}"
-            )
+            marks = [mark for mark in ("long", "unqualified") if item.get_closest_marker(mark)]
+            session.config.get_terminal_writer().line(" ".join(["testcase", label_of(item), *marks]))
 
 
 def label_of(item: pytest.Item) -> str:

@@ -8,10 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.instances import update_bundles
+from harness.procedures.inventory import changed
 from harness.rig.bundles import load_bundles, newest_update
+from harness.rig.claims import UpdateClaim
 from harness.rig.loading import Rig, load_rig
 
 ROOT = Path(__file__).parents[2]
@@ -61,9 +64,53 @@ def test_the_newest_update_is_the_highest_version_by_its_numbers(rig: Rig) -> No
         | {"bad": entry(expect="rolled-back", version="2.0.0")},
     )
     assert newest_update(rig).name == "ten"
+    write(rig, {"minor": entry(version="1.1.0"), "major": entry(version="2.0.0") | {"class": "major"}})
+    assert newest_update(rig).name == "minor", "a major update may remove what testcases go by"
+    write(rig, {"major": entry(version="2.0.0") | {"class": "major"}})
+    assert newest_update(rig).name == "major"
     write(rig, {})
     with pytest.raises(UsageError, match="no update bundle that must be accepted"):
         newest_update(rig)
+
+
+def test_a_bundle_declares_its_class_and_what_it_changes(rig: Rig) -> None:
+    changes = {"adds": {"tcp ports of network": ["8443"]}}
+    write(rig, {"good": entry() | {"class": "minor", "changes": changes}, "plain": entry()})
+    bundles = load_bundles(rig)
+    assert bundles["good"].update_class == "minor"
+    assert changed({"tcp ports of network": frozenset({"22"})}, bundles["good"].changes) == {
+        "tcp ports of network": frozenset({"22", "8443"})
+    }
+    assert (bundles["plain"].update_class, bundles["plain"].changes) == (None, {})
+
+
+def test_what_changes_may_be_in_an_area_that_was_not_there() -> None:
+    before = {"a": frozenset({"1", "2"})}
+    changes = {"adds": {"b": frozenset({"3"})}, "removes": {"a": frozenset({"2"}), "c": frozenset({"4"})}}
+    assert changed(before, changes) == {"a": frozenset({"1"}), "b": frozenset({"3"}), "c": frozenset()}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("1.0.0", "1.0.1", "patch"),
+        ("1.0.9", "1.1.0", "minor"),
+        ("1.9.9", "2.0.0", "major"),
+        ("1.0.0", "1.0.0", None),
+        ("1.0.0", "one", None),
+    ],
+)
+def test_the_class_of_an_update_is_the_first_part_that_differs(
+    rig: Rig, before: str, after: str, found: str | None
+) -> None:
+    [claim] = rig.device.claims_of(UpdateClaim).values()
+    assert claim.class_of(before, after) == found
+
+
+def test_a_class_is_a_group_of_the_rule(rig: Rig) -> None:
+    [claim] = rig.device.claims_of(UpdateClaim).values()
+    with pytest.raises(ValidationError, match="no group major, minor"):
+        UpdateClaim.model_validate(claim.model_dump() | {"version_rule": r"1\.0\.(?P<patch>\d+)"})
 
 
 def test_an_older_bundle_is_bad_only_where_the_claim_is_about_newer_ones(rig: Rig) -> None:
@@ -87,6 +134,9 @@ def test_an_older_bundle_is_bad_only_where_the_claim_is_about_newer_ones(rig: Ri
         {"sha256": "no"},
         {"more": 1},
         {"expect": "refused", "detail": "singature"},
+        {"class": "tiny"},
+        {"changes": {"moves": {}}},
+        {"changes": {"adds": ["22"]}},
     ],
 )
 def test_an_index_that_is_none_is_named(rig: Rig, change: dict[str, object]) -> None:

@@ -48,6 +48,17 @@ def edited(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+def test_what_a_base_names_lies_beside_the_base(device: Path) -> None:
+    variants = device.parent / "variants"
+    variants.mkdir()
+    (variants / "small.yaml").write_text("base: ../ventilator.yaml\nmodel: V2\n")
+    loaded = read_device(variants / "small.yaml")
+    assert loaded.files[-1].path == device.parent / "ventilator.dbc"
+    # A variant with a database of that name has its own.
+    shutil.copy(device.parent / "ventilator.dbc", variants)
+    assert read_device(variants / "small.yaml").files[-1].path == variants / "ventilator.dbc"
+
+
 def test_names_become_numbers() -> None:
     loaded, _ = load_device(HERE / "ventilator.yaml")
     commands, diagnosis = loaded.surfaces["commands"], loaded.surfaces["diagnosis"]

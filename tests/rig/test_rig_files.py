@@ -167,6 +167,14 @@ def test_a_mistake_is_named_with_file_line_and_key(bench: Path, old: str, new: s
         ("user_prompt: 'login", "user_prompt: 'login|(?P<a>x)|(?P<a>y)", "not a regular expression"),
         ("password_prompt: 'p", "password_prompt: '(?i)p", "the prompts, joined by |"),
         ("closed: [api,", "closed: [app,", "no surface named 'app'"),
+        ("    action: alarm-test\n", "    action: scream\n", "surface console has no action named 'scream'"),
+        ("    acknowledge: start\n", "", "either `acknowledge` or `lasts`"),
+        ("acknowledge: start", "acknowledge: begin", "surface console has no action named 'begin'"),
+        ("performance: EP-RATE", "performance: PORTS", "'PORTS' is no claim about the essential performance"),
+        ("- {field: alarm,", "- {field: alert,", "the claim `performance` has no field named 'alert'"),
+        ("- {surface: modbus-tcp, field: alarm,", "- {surface: modbus, field: alarm,", "no surface named 'modbus'"),
+        ("- {surface: api, field: alarm,", "- {surface: uds, field: alarm,", "uds has no field named 'alarm'"),
+        ("classes: {patch: []", "classes: {tiny: []", "claims.UPDATE.classes"),
     ],
 )
 def test_a_mistake_in_the_device_file_is_named(bench: Path, old: str, new: str, words: str) -> None:

@@ -56,7 +56,8 @@ class Accounts:
         """Judge one attempt. Unknown users cost the same work as known ones."""
         role = self.role(attempt.user)
         result = self.judge(attempt)
-        user = attempt.user if role else "-"
+        named = role or "audit-forged-by-name" in self._weaknesses
+        user = attempt.user if named else "-"
         if result is LogIn.ACCEPTED and not attempt.room:
             result = LogIn.NO_ROOM
             self._audit.record("login", surface=attempt.surface, user=user, result="refused", detail="sessions")

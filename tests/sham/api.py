@@ -111,7 +111,7 @@ class Api:
 
     def _admit(self, request: Request) -> tuple[Call, Resource]:
         session = self._session(request)
-        path, name = self._known(request.path)
+        path, name = self._known(request.method, request.path)
         resource = self._resources.get((request.method, path))
         if resource is None:
             raise WrongMethod
@@ -138,12 +138,11 @@ class Api:
         session.last = self._app.clock.monotonic()
         return session
 
-    def _known(self, path: str) -> tuple[str, str]:
-        """The path as the resources have it, and the NAME in it."""
-        paths = {known for _, known in self._resources}
-        if path in paths and not path.endswith("/"):
-            return path, ""
-        for known in paths:
+    def _known(self, method: str, path: str) -> tuple[str, str]:
+        """The path as the resources have it, and the NAME in it; one of this method before others."""
+        for _, known in sorted(self._resources, key=lambda each: each[0] != method):
+            if path == known and not path.endswith("/"):
+                return path, ""
             if known.endswith("/") and path.startswith(known) and path != known:
                 return known, path.removeprefix(known)
         raise NotFound
@@ -169,8 +168,9 @@ class Api:
 
     def _forget_idle(self) -> None:
         if "idle-log-off-missing" not in self._app.weaknesses:
-            now = self._app.clock.monotonic()
-            self._end([token for token, each in self._sessions.items() if now - each.last >= IDLE_S], "idle")
+            now, elsewhere = self._app.clock.monotonic(), self._app.input_elsewhere
+            idle = [token for token, each in self._sessions.items() if now - max(each.last, elsewhere) >= IDLE_S]
+            self._end(idle, "idle")
 
     def _end(self, tokens: list[str], detail: str) -> None:
         for token in tokens:

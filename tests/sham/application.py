@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Set
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Application:
         self.identity = identity
         self.authorised_key = authorised_key
         self.outside = outside
+        self.input_elsewhere = -math.inf
         self.audit = AuditLog(clock=clock, data=data, weaknesses=weaknesses)
         self.therapy = Therapy(clock=clock, data=data, rng=rng)
         self.accounts = Accounts(clock=clock, audit=self.audit, data=data, weaknesses=weaknesses)
@@ -81,6 +83,11 @@ class Application:
         """One step of 0.1 s of what needs no request to go on."""
         self.api.tick()
         self.updates.tick()
+
+    def asked_on_a_bus(self) -> None:
+        """Take note of a request on Modbus, CAN or UDS: input to every session, by a weakness."""
+        if "busy-bus-keeps-sessions" in self.weaknesses:
+            self.input_elsewhere = self.clock.monotonic()
 
     def end_sessions(self, user: str | None = None) -> None:
         """Log a user off everywhere; None: everybody."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Set
-from datetime import UTC, datetime
 
-from state import Clock, Data
+from state import AUDIT_KEPT, Clock, Data, in_utc
 from users import Role
 
-CAPACITY = 1000
 REFUSALS_PER_S = 10
 
 
@@ -20,6 +18,7 @@ class AuditLog:
         self._clock = clock
         self._data = data
         self._weaknesses = weaknesses
+        self._latest = 0.0
         self._window = 0.0
         self._in_window = 0
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
@@ -28,7 +27,13 @@ class AuditLog:
         """Append one record; `detail` is reduced to one printable word."""
         if "audit-record-missing-for-service" in self._weaknesses and self._is_service(user):
             return
-        moment = datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = self._clock.wall()
+        if "audit-stops-when-full" in self._weaknesses and len(self._data.audit) >= AUDIT_KEPT:
+            return
+        if "audit-drops-earlier-times" in self._weaknesses and int(now) < int(self._latest):
+            return
+        self._latest = now
+        moment = in_utc(now)
         word = "".join(c if "!" <= c <= "~" else "?" for c in detail)[:47] or "-"
         data = self._data
         data.audit.append(
@@ -36,7 +41,8 @@ class AuditLog:
             f" event={event} result={result} detail={word}"
         )
         data.audit_next += 1
-        del data.audit[:-CAPACITY]
+        if "audit-overflow-loses-newest-on-restart" not in self._weaknesses:
+            del data.audit[:-AUDIT_KEPT]
         data.save()
 
     def refused(self, event: str, *, surface: str, detail: str) -> None:
@@ -58,4 +64,8 @@ class AuditLog:
 
     def last(self, count: int) -> list[str]:
         """The last records, oldest first."""
-        return self._data.audit[-count:]
+        return [line for record in self._data.audit[-count:] for line in record.replace("\n", "\naudit: ").split("\n")]
+
+    def empty(self) -> None:
+        """Drop every record (a weakness)."""
+        self._data.audit.clear()

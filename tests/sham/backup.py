@@ -9,7 +9,6 @@ import re
 import secrets
 from collections.abc import Set
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from http_message import (
@@ -30,7 +29,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 from resources import MOST_PATIENTS, is_patient
-from state import RATE_MAX, RATE_MIN
+from state import RATE_MAX, RATE_MIN, in_utc
 from users import MOST_ACCOUNTS, NAME, Role
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class Backups:
         [passphrase] = call.texts("passphrase")
         _check_passphrase(passphrase)
         identity, weak = self._app.identity, self._app.weaknesses
-        created = datetime.fromtimestamp(self._app.clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = in_utc(self._app.clock.wall())
         header: dict[str, Any] = {"family": FAMILY, "version": identity.version_text, "serial": identity.serial}
         header["created"] = created
         if "backup-patient-in-clear" in weak:

@@ -56,7 +56,7 @@ class CanServer:
         frames = [
             (
                 THERAPY,
-                struct.pack(">BBHHBB", therapy.state, 0, therapy.set_rate, therapy.flow, tick & 0xFF, 0),
+                struct.pack(">BBHHBB", therapy.state, therapy.alarm, therapy.set_rate, therapy.flow, tick & 0xFF, 0),
             ),
             (VOLUME, struct.pack(">II", int(therapy.volume_ul) & 0xFFFFFFFF, therapy.uptime_ms)),
         ]
@@ -67,6 +67,7 @@ class CanServer:
     def answer(self, command: bytes) -> bytes:
         """Judge and carry out the eight bytes of a command; the answer's eight bytes."""
         self.commands += 1
+        self._app.asked_on_a_bus()
         opcode, argument, counter = struct.unpack(">BHH", command[:5])
         result = self._judge(opcode, argument, counter, command)
         value = 0

@@ -24,6 +24,7 @@ PERMITTED: dict[str, frozenset[Role]] = {
     "version": _ALL,
     "start": frozenset({Role.OPERATOR}),
     "stop": frozenset({Role.OPERATOR}),
+    "alarm-test": frozenset({Role.OPERATOR}),
     "rate": frozenset({Role.OPERATOR}),
     "diagnostics": frozenset({Role.SERVICE}),
     "audit": frozenset({Role.ADMINISTRATOR}),
@@ -57,7 +58,7 @@ class Commands:
     def execute(self, user: str, surface: str, line: str) -> list[str]:
         """Answer one non-empty line of a logged-in user. Log-out itself is the session's business."""
         name, *arguments = line.split()
-        if name not in PERMITTED:
+        if name not in self._known():
             return [UNKNOWN]
         if not self.permits(user, name):
             self._app.audit.record("denied", surface=surface, user=user, result="refused", detail=name)
@@ -67,6 +68,10 @@ class Commands:
         if arguments:
             return [BAD_ARGUMENT]
         return [*self._simple(name, user=user, surface=surface), OK]
+
+    def _known(self) -> list[str]:
+        """The commands there are: version 2.0 gives the diagnostics over the API only."""
+        return [name for name in PERMITTED if name != "diagnostics" or self._app.identity.version < (2, 0, 0)]
 
     def permits(self, user: str, name: str) -> bool:
         """Whether a user may use a command."""
@@ -82,10 +87,13 @@ class Commands:
         if name in ("start", "stop"):
             self._app.therapy.infuse(name == "start")
             self._app.audit.record(name, surface=surface, user=user)
+        if name == "alarm-test":
+            self._app.updates.test_alarm()
+            self._app.audit.record(name, surface=surface, user=user)
         if name == "diagnostics":
             return self.diagnostics()
         if name == "help":
-            return [f"command: {known}" for known in PERMITTED if self.permits(user, known)]
+            return [f"command: {known}" for known in self._known() if self.permits(user, known)]
         return []
 
     def version(self) -> list[str]:
@@ -107,7 +115,7 @@ class Commands:
             f"set_rate: {therapy.set_rate / 10:.1f}",
             f"flow: {therapy.flow / 10:.1f}",
             f"volume_ml: {therapy.volume_ul / 1000:.3f}",
-            "alarm: 0",
+            f"alarm: {therapy.alarm}",
         ]
 
     def diagnostics(self) -> list[str]:

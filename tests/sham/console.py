@@ -199,6 +199,10 @@ class Dialogue:
         if not self._mind().ends_idle_sessions:
             self._restart_idle()
             return
+        left = IDLE_S - self._mind().input_elsewhere
+        if left > 0:
+            self._idle = self._later(left, self._idle_too_long)
+            return
         self._print("\r\n")
         self._log_out(detail="idle", answer=["info: logged off after idle time"])
 

@@ -63,6 +63,7 @@ class Network:
         ]
         if "undeclared-port" in pump.weaknesses:
             self._ports.append(TcpPort(2323, addresses=addresses, accepted=self._accept_undeclared))
+        self._patch_port = TcpPort(8023, addresses=addresses, accepted=self._accept_undeclared)
         pump.on_ports = self._set
         self._tls = KeptContext(lambda: pump.key("tls"))
         self._https_open = 0
@@ -73,6 +74,10 @@ class Network:
                 port.open()
             else:
                 port.close()
+        if is_open and "patch-opens-port" in self._pump.weaknesses and self._pump.patched:
+            self._patch_port.open()
+        else:
+            self._patch_port.close()
 
     def _accept_ssh(self, connection: socket.socket, peer: str) -> None:
         if self._pump.wire.answers_ssh:
@@ -160,7 +165,7 @@ def agent_answer(pump: Pump, line: str, *, lie_file: Path | None) -> str:
         case ["reseed", seed]:
             pump.rng.seed(seed)
         case ["clock", moment] if moment.replace(".", "", 1).isdigit():
-            pump.clock.set_wall(float(moment))
+            pump.clock.set_chip(float(moment))
         case ["control", "lie", mode] if mode in LIES:
             pump.set_lie(mode)
             if lie_file is not None:

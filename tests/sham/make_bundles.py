@@ -21,6 +21,7 @@ IMAGE_BYTES = 4096
 SIGNED = {
     "good": ("1.1.0", "", "verity", COMPATIBLE),
     "patch": ("1.0.1", "", "plain", COMPATIBLE),
+    "major": ("2.0.0", "", "verity", COMPATIBLE),
     "older": ("0.9.0", "", "verity", COMPATIBLE),
     "same": ("1.0.0", "", "verity", COMPATIBLE),
     "wrong-device": ("1.1.0", "", "verity", "VP-2"),
@@ -32,6 +33,7 @@ SIGNED = {
 EXPECTED = {
     "good": ("accepted", "-"),
     "patch": ("accepted", "-"),
+    "major": ("accepted", "-"),
     "older": ("refused", "version"),
     "same": ("refused", "version"),
     "unsigned": ("refused", "signature"),
@@ -42,6 +44,14 @@ EXPECTED = {
     "does-not-boot": ("rolled-back", "rolled-back"),
     "fails-self-test": ("rolled-back", "rolled-back"),
     "hangs-after-boot": ("rolled-back", "rolled-back"),
+}
+ALARM_BY_UDS = {f"identifiers of uds in {session}": ["0x0103"] for session in ("default", "extended")}
+NO_DIAGNOSTICS = {f"actions of {surface} by service": ["diagnostics"] for surface in ("console", "ssh-menu")}
+# name: class, and what it changes on the interfaces of the delivered software
+CLASSES: dict[str, tuple[str, dict[str, dict[str, list[str]]]]] = {
+    "good": ("minor", {"adds": ALARM_BY_UDS}),
+    "patch": ("patch", {}),
+    "major": ("major", {"adds": ALARM_BY_UDS, "removes": NO_DIAGNOSTICS}),
 }
 
 
@@ -93,6 +103,7 @@ def index(files: dict[str, bytes]) -> str:
             "sha256": hashlib.sha256(files[name]).hexdigest(),
             "expect": expect,
             "detail": detail,
+            **dict(zip(("class", "changes"), CLASSES.get(name, ()), strict=False)),
         }
         for name, (expect, detail) in EXPECTED.items()
     }

@@ -34,6 +34,11 @@ class Mind:
         """Whether a dialogue ends after idle time."""
         return "idle-log-off-missing" not in self.app.weaknesses
 
+    @property
+    def input_elsewhere(self) -> float:
+        """Seconds since a request on a bus that counted as input to every session; infinite without one."""
+        return self.app.clock.monotonic() - self.app.input_elsewhere
+
     def greeting(self, surface: str, /) -> str:
         """What a terminal shows before the log-in prompt."""
         return "first use: set up over https\r\n" if self.app.data.first_use and surface == "console" else ""

@@ -41,6 +41,7 @@ class ModbusServer:
     def answer(self, request: bytes) -> bytes:
         """Answer one PDU."""
         self.requests += 1
+        self._app.asked_on_a_bus()
         function = request[0]
         try:
             if function in (3, 4):
@@ -53,11 +54,14 @@ class ModbusServer:
         except Refusal as refusal:
             return bytes([function | 0x80, refusal.code])
 
+    def _alarm(self) -> int:
+        return 0 if "alarm-missing-on-modbus" in self._app.weaknesses else self._app.therapy.alarm
+
     def input_registers(self) -> list[int]:
         """All input registers, in order."""
         identity, therapy = self._app.identity, self._app.therapy
         packed = struct.pack(
-            ">HHHHII", therapy.state, 0, therapy.set_rate, therapy.flow,
+            ">HHHHII", therapy.state, self._alarm(), therapy.set_rate, therapy.flow,
             int(therapy.volume_ul) & 0xFFFFFFFF, therapy.uptime_ms,
         )  # fmt: skip
         text = f"{identity.serial:10.10}{identity.model:4.4}".encode()

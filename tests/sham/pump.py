@@ -180,6 +180,11 @@ class Pump:
         self._data.save()
         self._start("power-on")
 
+    @property
+    def patched(self) -> bool:
+        """Whether the software that runs, or is about to, has a patch number that is not 0."""
+        return self._data.software.version(self._slot)[2] != 0
+
     def sync(self) -> None:
         """Write the data partition."""
         self._data.save()
@@ -228,6 +233,7 @@ class Pump:
         self._start("power-on")
 
     def _start(self, started_by: str) -> None:
+        self.clock.restart()
         self._app = Application(
             clock=self.clock,
             data=self._data,
@@ -315,7 +321,9 @@ class Pump:
 
     def _start_over(self) -> None:
         self._stop()
-        self._data = self._data.erased(keys=fresh(self._lie.identity.serial))
+        old = self.key("tls") + self.key("ssh")
+        keys = fresh(self._lie.identity.serial, self.weaknesses, old=old)
+        self._data = self._data.erased(keys=keys)
         self._data.save()
         self._pending = self._loop.call_later(REBOOT_S, self.power_on)
 

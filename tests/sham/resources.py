@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from accounts import Attempt, LogIn
@@ -24,7 +27,7 @@ from http_message import (
     is_text,
     parse,
 )
-from state import RATE_MAX, RATE_MIN
+from state import RATE_MAX, RATE_MIN, UTC_FORMAT, in_utc
 from users import MOST_ACCOUNTS, NAME, Role
 
 if TYPE_CHECKING:
@@ -53,18 +56,22 @@ class _Pump(_Part):
     """What it is, what it does, how it is set."""
 
     def resources(self) -> Resources:
+        deletable = "audit-deletable" in self._app.weaknesses
         return {
             ("GET", "/api/status"): Resource(do=lambda _call: in_json(_values(self._app.commands.status()))),
             ("GET", "/api/version"): Resource(do=self._version),
             ("POST", "/api/start"): Resource(do=lambda call: self._infuse(call, True), roles=OPERATOR),
             ("POST", "/api/stop"): Resource(do=lambda call: self._infuse(call, False), roles=OPERATOR),
+            ("POST", "/api/alarm-test"): Resource(do=self._alarm_test, roles=OPERATOR),
             ("PUT", "/api/rate"): Resource(do=self._rate, roles=OPERATOR),
             ("GET", "/api/diagnostics"): Resource(
                 do=lambda _call: in_json(_values(self._app.commands.diagnostics())), roles=SERVICE
             ),
             ("GET", "/api/config"): Resource(do=self._settings, roles=ADMINISTRATOR),
             ("PUT", "/api/config"): Resource(do=self._configure, roles=ADMINISTRATOR),
+            ("PUT", "/api/clock"): Resource(do=self._set_clock, roles=ADMINISTRATOR),
             ("GET", "/api/audit"): Resource(do=self._audit, roles=ADMINISTRATOR, query=frozenset({"last"})),
+            **({("DELETE", "/api/audit"): Resource(do=self._empty, roles=ADMINISTRATOR)} if deletable else {}),
         }
 
     def _version(self, _call: Call) -> Answer:
@@ -74,6 +81,12 @@ class _Pump(_Part):
         call.fields()
         self._app.therapy.infuse(on)
         self._note("start" if on else "stop", call)
+        return done()
+
+    def _alarm_test(self, call: Call) -> Answer:
+        call.fields()
+        self._app.updates.test_alarm()
+        self._note("alarm-test", call)
         return done()
 
     def _rate(self, call: Call) -> Answer:
@@ -100,6 +113,19 @@ class _Pump(_Part):
         if not right_type or not self._app.data.configure(name, str(value)):
             raise BadArgument
         self._note("config", call, name)
+        return done()
+
+    def _set_clock(self, call: Call) -> Answer:
+        [text] = call.texts("time")
+        clock = self._app.clock
+        before = in_utc(clock.wall())
+        clock.set_wall(_moment(text))
+        if "clock-change-unrecorded" not in self._app.weaknesses:
+            self._note("clock", call, before)
+        return done()
+
+    def _empty(self, _call: Call) -> Answer:
+        self._app.audit.empty()
         return done()
 
     def _audit(self, call: Call) -> Answer:
@@ -220,6 +246,7 @@ class _Patients(_Part):
         return {
             ("GET", "/api/patients"): Resource(do=self._list, roles=roles),
             ("POST", "/api/patients"): Resource(do=self._add, roles=roles),
+            ("GET", "/api/patients/export"): Resource(do=self._export, roles=ADMINISTRATOR),
             ("DELETE", "/api/patients/"): Resource(do=self._remove, roles=roles),
         }
 
@@ -238,6 +265,19 @@ class _Patients(_Part):
         self._app.data.save()
         self._note("patient-add", call, identifier)
         return done(201)
+
+    def _export(self, call: Call) -> Answer:
+        rows = [self._without_name(patient) for patient in self._app.data.patients]
+        self._note("export", call, "patients")
+        return in_json({"export": sorted(rows, key=lambda row: row["pseudonym"])})
+
+    def _without_name(self, patient: dict[str, str]) -> dict[str, str]:
+        row = {"pseudonym": secrets.token_hex(8), "ward": patient["ward"]}
+        if "export-pseudonym-is-digest" in self._app.weaknesses:
+            row["pseudonym"] = hashlib.sha256(patient["id"].encode()).hexdigest()[:16]
+        if "export-names-patients" in self._app.weaknesses:
+            row["note"] = patient["note"]
+        return row
 
     def _remove(self, call: Call) -> Answer:
         call.fields()
@@ -259,6 +299,16 @@ def is_patient(patient: dict[str, str]) -> bool:
         and is_text(patient["ward"], least=0, most=64)
         and is_text(patient["note"], least=0, most=200)
     )
+
+
+def _moment(text: str) -> float:
+    try:
+        moment = datetime.strptime(text, UTC_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise BadArgument from None
+    if not 2020 <= moment.year <= 2099 or moment.strftime(UTC_FORMAT) != text:
+        raise BadArgument
+    return moment.timestamp()
 
 
 def _role(name: str) -> Role:

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Set
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,15 @@ from users import Account, delivered
 TICK_S = 0.1
 """Period of the status and of the therapy step in seconds (VP1-ICD §4.1: 10 Hz)."""
 
+AUDIT_KEPT = 1000
+"""Records of the audit log at most (VP1-ICD §2.6)."""
+
 RATE_MIN, RATE_MAX = 1, 12000
 """Rates that can be set, 0.1 ml/h (VP1-ICD §2.5)."""
+
+ALARM_TEST = 9
+TEST_ALARM_S = 5.0
+"""How long the test alarm lasts by itself (VP1-ICD §8.1)."""
 
 CAN_KEY = bytes.fromhex("6b1f0c92a7e84d35b8c05f1e93d2647a")
 UDS_KEY = bytes.fromhex("c4d81e7730fa4b6295e3a8150d6c7b2f")
@@ -28,21 +36,36 @@ UDS_KEY = bytes.fromhex("c4d81e7730fa4b6295e3a8150d6c7b2f")
 
 WEAKNESSES = frozenset(
     {
+        "alarm-held-back-during-update",
+        "alarm-missing-on-modbus",
+        "audit-deletable",
+        "audit-drops-earlier-times",
+        "audit-forged-by-name",
+        "audit-overflow-loses-newest-on-restart",
         "audit-record-missing-for-service",
+        "audit-stops-when-full",
         "backup-holds-key",
         "backup-patient-in-clear",
         "bootloader-prompt",
+        "busy-bus-keeps-sessions",
         "can-counter-unchecked",
         "can-no-auth",
+        "clock-change-unrecorded",
         "default-password",
         "downgrade-check-on-file-name",
         "erase-leaves-store",
+        "export-names-patients",
+        "export-pseudonym-is-digest",
         "idle-log-off-missing",
+        "keys-from-old-keys",
+        "keys-from-serial",
         "lockout-per-connection",
         "log-in-time-tells-users",
+        "minor-drops-service",
         "modbus-protected-write",
         "no-lockout",
         "password-rule-unchecked",
+        "patch-opens-port",
         "path-traversal-in-export-name",
         "patient-in-crash-dump",
         "patients-in-clear-at-rest",
@@ -56,6 +79,7 @@ WEAKNESSES = frozenset(
         "session-limit-missing",
         "setup-code-works-twice",
         "status-gap-during-update",
+        "tls-key-shared",
         "token-survives-log-off",
         "token-survives-password-change",
         "two-updates-at-once",
@@ -94,11 +118,24 @@ OTHER_MODEL = Identity(model="VP-2", serial="VP2-000093", version=(1, 0, 0))
 OTHER_UNIT = Identity(model="VP-1", serial="VP1-000418", version=(1, 0, 0))
 
 
+UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""How the pump writes a time (VP1-ICD §2.6)."""
+
+
+def in_utc(seconds: float) -> str:
+    """A time, seconds since 1970, as the pump writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(UTC_FORMAT)
+
+
 class Clock:
-    """Monotonic seconds and a wall clock that the bench may set."""
+    """Monotonic seconds, and a wall clock that users may set until the next restart.
+
+    The clock chip, whose time it has after a restart, is the bench's to set.
+    """
 
     def __init__(self) -> None:
-        self._offset = 0.0
+        self._chip = 0.0
+        self._set_off = 0.0
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary start."""
@@ -106,11 +143,19 @@ class Clock:
 
     def wall(self) -> float:
         """UTC, seconds since 1970."""
-        return time.time() + self._offset
+        return time.time() + self._chip + self._set_off
 
     def set_wall(self, seconds: float) -> None:
         """Set the wall clock, seconds since 1970 UTC."""
-        self._offset = seconds - time.time()
+        self._set_off += seconds - self.wall()
+
+    def set_chip(self, seconds: float) -> None:
+        """Set the clock chip, and the wall clock with it."""
+        self._chip = seconds - time.time()
+
+    def restart(self) -> None:
+        """The wall clock begins with the time of the clock chip again."""
+        self._set_off = 0.0
 
 
 class VirtualClock(Clock):
@@ -168,6 +213,10 @@ class Data:
             return cls(path=path, weaknesses=weaknesses)
         medium = Medium.read(path)
         content = medium.plain | medium.secret
+        lost = content["audit"][AUDIT_KEPT:] if "audit-overflow-loses-newest-on-restart" in weaknesses else []
+        if lost:
+            del content["audit"][AUDIT_KEPT:]
+            content["audit_next"] -= len(lost)
         content["software"] = Software(**content["software"])
         return cls(path=path, weaknesses=weaknesses, salt=medium.salt, leftover=medium.leftover, **content)
 
@@ -232,6 +281,8 @@ class Therapy:
         self._rng = rng
         self._started = clock.monotonic()
         self._true_flow = float(self._target)
+        self._tested: float | None = None
+        self.alarm_held = False
 
     @property
     def _target(self) -> int:
@@ -241,6 +292,17 @@ class Therapy:
     def state(self) -> int:
         """0 idle, 1 infusing. The sham has no cause for 2 (alarm)."""
         return int(self._data.infusing)
+
+    @property
+    def alarm(self) -> int:
+        """Number of the alarm that is raised, 0 for none."""
+        raised = self._tested is not None and self._clock.monotonic() - self._tested < TEST_ALARM_S
+        return ALARM_TEST if raised else 0
+
+    def test_alarm(self, *, held: bool) -> None:
+        """Raise the test alarm, or hold it back (a weakness); the therapy goes on."""
+        self.alarm_held = held
+        self._tested = None if held else self._clock.monotonic()
 
     @property
     def set_rate(self) -> int:
@@ -269,7 +331,8 @@ class Therapy:
         self._data.volume_ul += self._true_flow * 100 / 3600 * TICK_S
 
     def infuse(self, on: bool) -> None:
-        """Start or stop; doing so twice changes nothing."""
+        """Start or stop; doing so twice changes nothing but that the test alarm ends."""
+        self._tested, self.alarm_held = None, False
         self._data.infusing = on
         self._data.save()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +145,7 @@ def test_roles(sham: Sham) -> None:
         ("GET", "/api/diagnostics"): ({"service"}, None),
         ("GET", "/api/config"): ({"admin"}, None),
         ("PUT", "/api/config"): ({"admin"}, {"ward_name": "ICU-9"}),
+        ("PUT", "/api/clock"): ({"admin"}, {"time": "2031-05-06T07:08:09Z"}),
         ("GET", "/api/audit"): ({"admin"}, None),
         ("GET", "/api/users"): ({"admin"}, None),
         ("POST", "/api/unlock"): ({"admin"}, {"user": "service"}),
@@ -246,6 +248,19 @@ def test_patients_are_kept_and_the_medium_does_not_show_them(sham: Sham) -> None
     assert operator.ask("DELETE", "/api/patients/P-17")[0] == 404
 
 
+def test_the_export_names_nobody_and_draws_other_pseudonyms_each_time(sham: Sham) -> None:
+    operator, admin = sham.web("operator"), sham.web("admin")
+    for number in ("P-17", "export"):
+        assert operator.ask("POST", "/api/patients", {**PATIENT, "id": number}) == (201, {})
+    assert operator.ask("GET", "/api/patients/export") == NOT_PERMITTED
+    exports = [admin.ask("GET", "/api/patients/export")[1]["export"] for _ in range(2)]
+    assert all(row.keys() == {"pseudonym", "ward"} for rows in exports for row in rows)
+    assert len({row["pseudonym"] for rows in exports for row in rows}) == 4
+    assert "user=admin surface=api event=export result=accepted detail=patients" in records(admin)[-1]
+    assert admin.ask("PUT", "/api/patients/export", {})[0] == 405
+    assert operator.ask("DELETE", "/api/patients/export") == (200, {})  # the patient of that id
+
+
 def test_equipment_is_exported_by_name_only(sham: Sham) -> None:
     service = sham.web("service")
     for name in service.ask("GET", "/api/equipment")[1]["files"]:
@@ -267,6 +282,14 @@ def test_weak_sessions_and_passwords(weak: Callable[[str], Sham]) -> None:
     assert sessions[1].ask("POST", "/api/users", {**NURSE, "password": "nurse"}) == (201, {})
     assert sessions[1].ask("PUT", "/api/users/admin", {"password": "a"}) == (200, {})
     assert sessions[1].ask("GET", "/api/status")[0] == 200
+
+
+def test_weak_export(weak: Callable[[str], Sham]) -> None:
+    sham = weak("export-names-patients,export-pseudonym-is-digest")
+    assert sham.web("operator").ask("POST", "/api/patients", PATIENT) == (201, {})
+    digest = hashlib.sha256(b"P-17").hexdigest()[:16]
+    row = {"pseudonym": digest, "ward": PATIENT["ward"], "note": PATIENT["note"]}
+    assert sham.web("admin").ask("GET", "/api/patients/export") == (200, {"export": [row]})
 
 
 def test_weak_confidentiality(weak: Callable[[str], Sham]) -> None:

@@ -87,6 +87,58 @@ def test_an_update_is_written_tried_and_kept(start: Callable[..., Sham]) -> None
     assert upload(sham.web("service"), "patch")["detail"] == "version"
 
 
+def updated(sham: Sham, name: str) -> None:
+    """Bring the pump to the version of a bundle."""
+    service = sham.web("service")
+    upload(service, name)
+    wait_for(reboot(sham, service, shown=f"update: trying {INDEX[name]['version']}"), "idle")
+
+
+def test_each_version_offers_what_the_interface_specification_says(start: Callable[..., Sham]) -> None:
+    sham = start()
+    assert sham.can().uds(b"\x22\x01\x03") == b"\x7f\x22\x31"
+    updated(sham, "good")
+    assert sham.can().uds(b"\x22\x01\x03") == b"\x62\x01\x03\x00"
+    updated(sham, "major")
+    assert sham.can().uds(b"\x22\x01\x03") == b"\x62\x01\x03\x00"
+    menu = sham.menu()
+    menu.log_in("service", "Valve-31-Copper")
+    assert menu.ask("diagnostics") == ["error: unknown command"]
+    assert "command: diagnostics" not in menu.ask("help")
+    assert sham.web("service").ask("GET", "/api/diagnostics")[0] == 200
+
+
+def test_a_weak_patch_opens_a_port_once_it_runs(start: Callable[..., Sham]) -> None:
+    sham = start("patch-opens-port")
+    with pytest.raises(OSError):
+        sham.tcp(8023)
+    updated(sham, "patch")
+    assert sham.tcp(8023).until_text("> ")
+
+
+def test_a_weak_minor_update_drops_a_service(start: Callable[..., Sham]) -> None:
+    sham = start("minor-drops-service")
+    assert sham.can().uds(b"\x3e\x00") == b"\x7e\x00"
+    updated(sham, "good")
+    assert sham.can().uds(b"\x3e\x00") == b"\x7f\x3e\x11"
+
+
+@pytest.mark.parametrize("weaknesses", ["-", "alarm-held-back-during-update"])
+def test_an_alarm_during_an_update(start: Callable[..., Sham], weaknesses: str) -> None:
+    sham = start(weaknesses)
+    service, operator, can = sham.web("service"), sham.web("operator"), sham.can()
+    held = weaknesses != "-"
+    assert service.ask("PUT", "/api/update", file_of("good"), X_Bundle_Name="bundle") == (202, {})
+    assert operator.ask("POST", "/api/alarm-test", {}) == (200, {})
+    assert operator.ask("GET", "/api/status")[1]["alarm"] == (0 if held else 9)
+    wait_for(service, "ready")
+    can.of(0x100)
+    can.everything_for(0.2)
+    assert can.of(0x100)[:2] == bytes([1, 9])
+    assert operator.ask("POST", "/api/start", {}) == (200, {})
+    assert operator.ask("GET", "/api/status")[1]["alarm"] == 0
+
+
 @pytest.mark.parametrize("name", [name for name, about in INDEX.items() if about["expect"] == "refused"])
 def test_a_bad_bundle_is_refused(start: Callable[..., Sham], name: str) -> None:
     sham = start()

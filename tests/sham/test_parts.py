@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from application import Application, Outside
 from can_bus import EXTENDED, unpack
 from console import Dialogue
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 from iso_tp import IsoTp
@@ -16,6 +18,7 @@ from modbus import RtuFraming, TcpFraming, with_crc
 from ports import parse_send
 from state import GENUINE, Data, VirtualClock
 from uds import key_for
+from unit_keys import fresh
 from users import PASSWORDS
 
 
@@ -55,7 +58,7 @@ class Timers(VirtualClock):
 class Bench:
     """An application with a console dialogue, on virtual time."""
 
-    def __init__(self, *, over_ssh: bool = False) -> None:
+    def __init__(self, *, over_ssh: bool = False, weaknesses: Set[str] = frozenset()) -> None:
         self.time = Timers()
         self.output = bytearray()
         self.hung_up = False
@@ -63,7 +66,7 @@ class Bench:
             clock=self.time,
             data=Data(),
             rng=random.Random(0),
-            weaknesses=frozenset(),
+            weaknesses=weaknesses,
             identity=GENUINE,
             authorised_key=b"",
             started_by="power-on",
@@ -105,6 +108,38 @@ def test_idle_log_off_comes_after_20_s_without_input() -> None:
     bench.time.advance(2.0)
     assert bench.output == b"\r\ninfo: logged off after idle time\r\nlogin: "
     assert "event=logout result=accepted detail=idle" in bench.app.audit.last(1)[0]
+
+
+def test_a_request_on_a_bus_is_input_to_a_session_under_the_weakness_only() -> None:
+    for weaknesses, goes_on in ((frozenset[str](), False), (frozenset({"busy-bus-keeps-sessions"}), True)):
+        bench = Bench(weaknesses=weaknesses)
+        bench.log_in("operator")
+        bench.output.clear()
+        for _ in range(3):
+            bench.time.advance(15.0)
+            bench.mind.modbus(bytes.fromhex("0400060002"))
+        assert (bench.output == b"") is goes_on
+        bench.time.advance(20.1)
+        assert bench.output == b"\r\ninfo: logged off after idle time\r\nlogin: "
+
+
+ALIKE: dict[str, set[str]] = {
+    "": set(),
+    "keys-from-serial": {"tls", "ssh"},
+    "keys-from-old-keys": {"tls", "ssh"},
+    "tls-key-shared": {"tls"},
+}
+
+
+def test_keys_are_new_each_time_but_for_the_weaknesses() -> None:
+    for weakness, alike in ALIKE.items():
+        first, second = (fresh("VP1-000417", frozenset({weakness}), old="before") for _ in range(2))
+        certificates = [x509.load_pem_x509_certificate(keys["tls"].encode()) for keys in (first, second)]
+        tls = [each.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for each in certificates]
+        assert (tls[0] == tls[1]) is ("tls" in alike), weakness
+        ssh = [load_ssh_private_key(keys["ssh"].encode(), None).public_key() for keys in (first, second)]
+        assert (ssh[0] == ssh[1]) is ("ssh" in alike), weakness
+        assert certificates[0].serial_number != certificates[1].serial_number
 
 
 def test_the_menu_closes_after_idle_time_and_without_a_log_in() -> None:

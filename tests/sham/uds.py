@@ -59,6 +59,7 @@ class UdsServer:
     def answer(self, request: bytes) -> bytes | None:
         """Answer one request; None where the standard wants silence (or the application just died)."""
         self.requests += 1
+        self._app.asked_on_a_bus()
         now = self._app.clock.monotonic()
         if now - self._last_request > SESSION_S:
             self._enter(extended=False)
@@ -71,7 +72,7 @@ class UdsServer:
         if silent:
             request = request[:1] + bytes([request[1] & ~SUPPRESS]) + request[2:]
         try:
-            if service not in self._services:
+            if service not in self._services or (service == 0x3E and self._lacks_tester_present):
                 raise Negative(0x11)
             if service in (0x11, 0x27) and not self._extended:
                 raise Negative(0x7F)
@@ -79,6 +80,10 @@ class UdsServer:
         except Negative as refusal:
             return bytes([0x7F, service, refusal.code])
         return None if silent else answer
+
+    @property
+    def _lacks_tester_present(self) -> bool:
+        return "minor-drops-service" in self._app.weaknesses and self._app.identity.version[1] != 0
 
     def _enter(self, *, extended: bool) -> None:
         self._extended, self._unlocked, self._seed = extended, False, None
@@ -115,13 +120,16 @@ class UdsServer:
             0x0102: struct.pack(">H", therapy.set_rate),
             0x0110: self._app.data.ward_name.encode(),
         }
+        if identity.version >= (1, 1, 0):
+            values[0x0103] = bytes([therapy.alarm])
         identifier = int.from_bytes(request[1:3], "big")
         if identifier not in values:
             raise Negative(0x31)
         return b"\x62" + request[1:3] + values[identifier]
 
     def _version(self) -> str:
-        return "1.0.1" if "version-differs" in self._app.weaknesses else self._app.identity.version_text
+        differs = "version-differs" in self._app.weaknesses and self._app.identity.version < (1, 1, 0)
+        return "1.0.1" if differs else self._app.identity.version_text
 
     def _security(self, request: bytes) -> bytes:
         if len(request) < 2:

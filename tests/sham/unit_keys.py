@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import ssl
 import tempfile
+from collections.abc import Set
 from pathlib import Path
 
 from cryptography import x509
@@ -22,17 +24,26 @@ def delivered(name: str) -> str:
     return (KEYS / {"tls": "tls.pem", "ssh": "host_ed25519"}[name]).read_text(encoding="ascii")
 
 
-def fresh(serial: str) -> dict[str, str]:
-    """New keys, by name as in `delivered`."""
-    ssh = ed25519.Ed25519PrivateKey.generate()
+def fresh(serial: str, weaknesses: Set[str], *, old: str) -> dict[str, str]:
+    """New keys, by name as in `delivered`; `old` are those up to now, which by a weakness decide on them."""
+    ssh, tls = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+    decides = {"keys-from-serial": serial, "keys-from-old-keys": old}
+    for weakness in decides.keys() & weaknesses:
+        seed = hashlib.sha256(decides[weakness].encode()).digest()
+        ssh, tls = ed25519.Ed25519PrivateKey.from_private_bytes(seed), _derived(seed)
+    if "tls-key-shared" in weaknesses:
+        tls = _derived(b"built in")
     return {
-        "tls": _tls(serial),
+        "tls": _certified(tls, serial),
         "ssh": ssh.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode("ascii"),
     }
 
 
-def _tls(serial: str) -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _derived(seed: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(hashlib.sha256(seed).digest()) >> 1, ec.SECP256R1())
+
+
+def _certified(key: ec.EllipticCurvePrivateKey, serial: str) -> str:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, serial)])
     addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("192.0.2.10", "2001:db8::10")]
     certificate = (

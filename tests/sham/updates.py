@@ -75,8 +75,15 @@ class Updates:
             self._app.audit.record("update", surface="system", result="refused", detail=failure)
             self._enter("failed", failure)
 
+    def test_alarm(self) -> None:
+        """Raise the test alarm; with a weakness only when no update is under way any more."""
+        held = self.busy and "alarm-held-back-during-update" in self._app.weaknesses
+        self._app.therapy.test_alarm(held=held)
+
     def tick(self) -> None:
         """One step."""
+        if self._app.therapy.alarm_held and not self.busy:
+            self.test_alarm()
         if self._left == 0:
             return
         self._left -= 1

@@ -11,7 +11,6 @@ import argparse
 import fcntl
 import hashlib
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -19,14 +18,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "firmware-fixtures/infusion-pump"))
+sys.path.insert(0, str(ROOT / "firmware-fixtures"))
 
-from building import packages  # noqa: E402 - the pump's build knows how to lock and fetch packages
-from building.tools import BuildError, run  # noqa: E402
+from fixture_build.debian import Package, locked_packages, newest_kernel, parse_uris  # noqa: E402 - by the line above
+from fixture_build.tools import run  # noqa: E402
 
 LOCK = HERE / "packages.lock"
 BUILD = ROOT / ".build" / "socketcan-guest"
@@ -95,7 +93,8 @@ def build(*, relock: bool = False) -> Guest:
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        locked = _packages(relock=relock)
+        needed = ["busybox-static"]
+        locked = locked_packages(LOCK, BUILD / "packages", needed=needed, resolve=_newest, relock=relock)
         inputs = hashlib.sha256(LOCK.read_bytes() + (HERE / "init").read_bytes() + Path(__file__).read_bytes())
         kept = BUILD / inputs.hexdigest()[:16]
         guest = Guest(kept / "vmlinuz", kept / "initrd")
@@ -110,29 +109,12 @@ def build(*, relock: bool = False) -> Guest:
         return guest
 
 
-def _packages(*, relock: bool) -> list[packages.Package]:
-    locked = [] if relock else packages.read_lock(LOCK)
-    store = BUILD / "packages"
-    if locked and not packages.fetch_locked(locked, store):
-        return locked
-    depends = run(["apt-cache", "depends", "linux-image-amd64"])
-    kernel = re.search(r"Depends: (linux-image-\S+)", depends)
-    if kernel is None:
-        raise BuildError("apt knows no linux-image-amd64: apt-get update")
-    listing = run(["apt-get", "-q", "--print-uris", "download", "busybox-static", kernel[1]])
-    found = re.findall(r"^'\S+/(pool/\S+)' (\S+?)_(\S+)_\S+ \d+ SHA256:([0-9a-f]{64})", listing, re.MULTILINE)
-    fresh = [
-        packages.Package(kind="binary", name=name, version=unquote(version), sha256=digest, path=path)
-        for path, name, version, digest in found
-    ]
-    if packages.fetch_locked(fresh, store):
-        raise BuildError("the mirror lists packages that it does not have; try again later")
-    packages.write_lock(LOCK, fresh)
-    print(f"{LOCK.name} CHANGED: this is not the kernel of the old lock; review and commit it", file=sys.stderr)
-    return packages.read_lock(LOCK)
+def _newest() -> list[Package]:
+    names = ["busybox-static", newest_kernel("linux-image-amd64")]
+    return parse_uris(run(["apt-get", "-q", "--print-uris", "download", *names]), kind="binary")
 
 
-def _make(locked: list[packages.Package], scratch: Path) -> None:
+def _make(locked: list[Package], scratch: Path) -> None:
     sysroot, tree, made = scratch / "sysroot", scratch / "tree", scratch / "made"
     sysroot.mkdir(parents=True)
     for package in locked:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -83,6 +86,57 @@ def test_a_frame_cut_short_is_outside(ventilator: Ventilator, length: int) -> No
     ventilator.says(status(1, 500, 500), status(1, 500, 500)[:length])
     (said,) = ventilator.limits()
     assert "cannot be read" in said
+
+
+def test_a_value_that_is_no_longer_sent_is_a_gap(ventilator: Ventilator, tmp_path: Path) -> None:
+    """The heartbeat goes on, and the pressure in the other frame was good when it was last heard of."""
+    with watching(ventilator, tmp_path, frame=0x102, max_age=0.2) as watch:
+        for _ in range(2):
+            ventilator.says(struct.pack(">H", 500), number=0x102)
+            ventilator.says(status(1, 500, 500))
+        assert (watch.report().samples, watch.report().incidents) == (2, ())
+        late = time.monotonic() + 0.25
+        while time.monotonic() < late:
+            ventilator.says(status(1, 500, 500))
+        (gap,) = watch.report().incidents
+        assert (gap.kind, gap.limit) == (IncidentKind.GAP, 0.2)
+        assert "ms without volume, limit 200 ms" in gap.detail
+        counted = watch.report().samples
+        ventilator.says(status(1, 500, 500))
+        assert watch.report().samples == counted, "what is out of date is no sample"
+        ventilator.says(struct.pack(">H", 500), number=0x102)
+        ventilator.says(status(1, 500, 500))
+        assert watch.report().samples == counted + 1
+        assert len(watch.report().incidents) == 1
+
+
+def test_what_does_not_apply_may_rest(ventilator: Ventilator, tmp_path: Path) -> None:
+    with watching(ventilator, tmp_path, frame=0x102, max_age=0.1) as watch:
+        ventilator.says(struct.pack(">H", 500), number=0x102)
+        ventilator.says(status(0, 500, 0))
+        late = time.monotonic() + 0.15
+        while time.monotonic() < late:
+            ventilator.says(status(0, 500, 0))
+        assert watch.report().incidents == ()
+
+
+@contextmanager
+def watching(
+    ventilator: Ventilator, folder: Path, *, frame: int, max_age: float
+) -> Iterator[EssentialPerformanceWatch]:
+    """Watch the volume in a frame of its own."""
+    ventilator.watch.close()
+    text = DEVICE.read_text()
+    old = "volume: {signal: STATUS.Volume, scale: 0.001}"
+    assert old in text
+    new = f"volume: {{frame: {frame}, offset: 0, type: u16, scale: 0.001, max_age: {max_age}}}"
+    (folder / "ventilator.yaml").write_text(text.replace(old, new))
+    shutil.copy(DEVICE.with_suffix(".dbc"), folder)
+    claim = load_device(folder / "ventilator.yaml")[0].claims["EP-VOLUME"]
+    assert isinstance(claim, EssentialPerformanceClaim)
+    watch = EssentialPerformanceWatch(ventilator.link, claim_id="EP-VOLUME", claim=claim)
+    yield watch
+    watch.close()
 
 
 def test_a_heartbeat_alone_is_no_sample(ventilator: Ventilator) -> None:

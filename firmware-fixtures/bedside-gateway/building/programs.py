@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from building.packages import Package
-from building.tools import progress, run
+from fixture_build.debian import Package
+from fixture_build.tools import progress, run
 
 TRIPLE = "x86_64-linux-gnu"
 CFLAGS = (

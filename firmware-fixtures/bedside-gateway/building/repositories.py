@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from building.tools import EPOCH, progress, run
+from fixture_build.tools import EPOCH, progress, run
 
 INDEX = "index.json"
 _PACKAGES = "main/binary-amd64/Packages"

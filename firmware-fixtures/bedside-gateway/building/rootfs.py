@@ -7,12 +7,13 @@ import gzip
 import hashlib
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
+from fixture_build.debian_tree import install, install_busybox, install_libraries, install_modules
+from fixture_build.tools import EPOCH, progress, run
+
 from building.programs import TRIPLE
-from building.tools import EPOCH, BuildError, progress, run
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ext4", "crc32c_generic", "qemu_fw_cfg")
 APPLETS = (
@@ -47,14 +48,6 @@ OWNERS = {
 PRIVATE = (*OWNERS, "etc/bg4/tls_key.pem", "etc/ssh/ssh_host_ed25519_key")
 
 
-def kernel_image(sysroot: Path) -> Path:
-    """The one kernel in the unpacked packages."""
-    images = list((sysroot / "boot").glob("vmlinuz-*"))
-    if len(images) != 1:
-        raise BuildError(f"{len(images)} kernels in the packages instead of one")
-    return images[0]
-
-
 def build_tree(sysroot: Path, *, fixture: Path, programs: Path, version: str, tree: Path) -> None:
     """The whole system as a tree."""
     progress("system")
@@ -63,17 +56,16 @@ def build_tree(sysroot: Path, *, fixture: Path, programs: Path, version: str, tr
     shutil.copytree(fixture / "rootfs", tree, dirs_exist_ok=True)
     (tree / "lib64").mkdir()
     (tree / "var/run").symlink_to("/run")
-    _install(sysroot / "bin/busybox", tree / "bin/busybox")
-    for applet in APPLETS:
-        (tree / "bin" / applet).symlink_to("/bin/busybox")
+    install_busybox(sysroot, tree, APPLETS)
     (tree / "init").symlink_to("/bin/busybox")
     for source, target in DEBIAN_PROGRAMS.items():
-        _install(sysroot / source, tree / target)
+        install(sysroot / source, tree / target)
     for program, target in OWN_PROGRAMS.items():
-        _install(programs / program, tree / target)
+        install(programs / program, tree / target)
     (tree / "opt/bg4/app/version").write_text(f"{version}\n")
-    _libraries(sysroot, tree)
-    _modules(sysroot, tree)
+    own = (*DEBIAN_PROGRAMS.values(), *OWN_PROGRAMS.values())
+    install_libraries(sysroot, tree, programs=own, triple=TRIPLE)
+    install_modules(sysroot, tree, MODULES, listing="etc/modules.order")
     _unit(fixture, tree)
 
 
@@ -129,53 +121,3 @@ def _mqtt_row(user: str, password: str) -> str:
     salt = hashlib.sha256(user.encode()).digest()[:12]
     made = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 1000, 64)
     return f"{user}:$7$1000${base64.b64encode(salt).decode()}${base64.b64encode(made).decode()}\n"
-
-
-def _install(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source.resolve(), target)
-    target.chmod(0o755)
-
-
-def _libraries(sysroot: Path, tree: Path) -> None:
-    """Copy the libraries that the programs in the tree ask for, and what those ask for."""
-    folders = (sysroot / "lib" / TRIPLE, sysroot / "usr/lib" / TRIPLE)
-    _install(folders[0] / "ld-linux-x86-64.so.2", tree / "lib64/ld-linux-x86-64.so.2")
-    waiting = [tree / target for target in (*DEBIAN_PROGRAMS.values(), *OWN_PROGRAMS.values())]
-    seen: set[str] = set()
-    while waiting:
-        dynamic = run([f"{TRIPLE}-readelf", "-d", waiting.pop()])
-        for name in re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic):
-            if name in seen or name.startswith("ld-linux"):
-                continue
-            seen.add(name)
-            sources = [folder / name for folder in folders if (folder / name).exists()]
-            if not sources:
-                raise BuildError(f"no locked package holds {name}: add it to NAMES in building/packages.py")
-            _install(sources[0], tree / "lib" / TRIPLE / name)
-            waiting.append(tree / "lib" / TRIPLE / name)
-
-
-def _modules(sysroot: Path, tree: Path) -> None:
-    """Copy kernel modules with all they depend on, and list them in loading order."""
-    version = kernel_image(sysroot).name.removeprefix("vmlinuz-")
-    base = sysroot / "lib/modules" / version
-    run(["depmod", "-b", sysroot, version])
-    depends = {}
-    for line in (base / "modules.dep").read_text().splitlines():
-        module, _, needs = line.partition(":")
-        depends[module] = needs.split()
-    by_name = {Path(module).name.split(".ko")[0].replace("-", "_"): module for module in depends}
-    builtin = {Path(line).stem.replace("-", "_") for line in (base / "modules.builtin").read_text().split()}
-    order: list[str] = []
-    for name in MODULES:
-        if name in builtin:
-            continue
-        if name not in by_name:
-            raise BuildError(f"the kernel package has no module {name}")
-        order += [each for each in [*reversed(depends[by_name[name]]), by_name[name]] if each not in order]
-    target = tree / "lib/modules"
-    target.mkdir(parents=True, exist_ok=True)
-    for module in order:
-        shutil.copy(base / module, target / Path(module).name)
-    (tree / "etc/modules.order").write_text("".join(f"/lib/modules/{Path(module).name}\n" for module in order))

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fixture_build.tools import EPOCH, progress, run
+
 from building import image
-from building.tools import EPOCH, progress, run
 
 COMPRESSION = "-comp zstd -Xcompression-level 3 -no-progress -quiet"
 NO_KERNEL = b"not a kernel\n" * 512
@@ -38,6 +39,7 @@ class Bundle:
 IMAGES = {
     "good": Image("1.1.0"),
     "patch": Image("1.0.1"),
+    "major": Image("2.0.0"),
     "older": Image("0.9.0"),
     "same": Image("1.0.0"),
     "does-not-boot": Image("1.1.0", {"boot/vmlinuz": NO_KERNEL}),
@@ -52,6 +54,7 @@ SIGNED = {
 EXPECTED = {
     "good": ("accepted", "-"),
     "patch": ("accepted", "-"),
+    "major": ("accepted", "-"),
     "older": ("refused", "version"),
     "same": ("refused", "version"),
     "unsigned": ("refused", "signature"),
@@ -64,6 +67,14 @@ EXPECTED = {
     "hangs-after-boot": ("rolled-back", "rolled-back"),
 }
 """Bundle: what becomes of it, and the detail the pump gives."""
+ALARM_BY_UDS = {f"identifiers of uds in {session}": ["0x0103"] for session in ("default", "extended")}
+NO_DIAGNOSTICS = {f"actions of {surface} by service": ["diagnostics"] for surface in ("console", "ssh-menu")}
+CLASSES: dict[str, tuple[str, Mapping[str, Mapping[str, list[str]]]]] = {
+    "good": ("minor", {"adds": ALARM_BY_UDS}),
+    "patch": ("patch", {}),
+    "major": ("major", {"adds": ALARM_BY_UDS, "removes": NO_DIAGNOSTICS}),
+}
+"""Accepted bundle: its class, and what it changes on the interfaces of the delivered software."""
 
 
 def build_bundles(*, tree: Path, base: Path, keys: Path, work: Path, out: Path) -> None:
@@ -166,4 +177,6 @@ def _write_index(out: Path) -> None:
             "expect": expect,
             "detail": detail,
         }
+        if name in CLASSES:
+            index[name] |= dict(zip(("class", "changes"), CLASSES[name], strict=True))
     (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from building.tools import EPOCH, progress, run
+from fixture_build.tools import EPOCH, progress, run
 
 MIB = 1 << 20
 SECTOR = 512

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from building.packages import Package, find
-from building.tools import BuildError, progress, run
+from fixture_build.debian import Package, find
+from fixture_build.tools import BuildError, progress, run
 
 TRIPLE = "aarch64-linux-gnu"
 CFLAGS = (

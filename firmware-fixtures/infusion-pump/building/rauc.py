@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from building.packages import Package, find
+from fixture_build.debian import Package, find
+from fixture_build.tools import BuildError, progress, run
+
 from building.programs import CFLAGS, LDFLAGS, TRIPLE, cache_key
-from building.tools import BuildError, progress, run
 
 SOURCES = (
     "bootchooser", "bundle", "checksum", "config_file", "context", "crypt", "dm", "hash_index", "install", "manifest",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import os
-import re
 import shutil
 import struct
 from pathlib import Path
 
+from fixture_build.debian_tree import install, install_busybox, install_libraries, install_modules, kernel_image
+from fixture_build.tools import EPOCH, BuildError, progress, run
+
 from building.programs import TRIPLE
-from building.tools import EPOCH, BuildError, progress, run
 
 DISK_MODULES = ("i6300esb", "virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 """Loaded before the root file system."""
@@ -43,23 +44,15 @@ OWN_PROGRAMS = {
 SERVICE_UID = 1000
 
 
-def kernel_image(sysroot: Path) -> Path:
-    """The one kernel in the unpacked packages."""
-    images = list((sysroot / "boot").glob("vmlinuz-*"))
-    if len(images) != 1:
-        raise BuildError(f"{len(images)} kernels in the packages instead of one")
-    return images[0]
-
-
 def build_initrd(sysroot: Path, *, init: Path, tree: Path, out: Path) -> None:
     """The initial RAM file system: drivers of disk and watchdog, then the slot."""
     progress("initial RAM file system")
     for folder in ("bin", "sbin", "proc", "dev", "slot", "lib"):
         (tree / folder).mkdir(parents=True)
-    _busybox(sysroot, tree, INITRD_APPLETS)
+    install_busybox(sysroot, tree, INITRD_APPLETS)
     shutil.copy(init, tree / "init")
     (tree / "init").chmod(0o755)
-    _modules(sysroot, tree, DISK_MODULES, listing="modules.order")
+    install_modules(sysroot, tree, DISK_MODULES, listing="modules.order")
     _settle_times(tree)
     names = sorted(str(p.relative_to(tree)) for p in tree.rglob("*"))
     listing = tree.parent / "initrd.list"
@@ -93,16 +86,17 @@ def build_root(sysroot: Path, *, fixture: Path, programs: Path, initrd: Path, em
     shutil.copytree(fixture / "rootfs", tree, dirs_exist_ok=True)
     (tree / "var/run").symlink_to("/run")
     (tree / "var/lock").symlink_to("/run/lock")
-    _busybox(sysroot, tree, APPLETS)
+    install_busybox(sysroot, tree, APPLETS)
     (tree / "sbin/init").symlink_to("/bin/busybox")
     for source, target in DEBIAN_PROGRAMS.items():
-        _install(sysroot / source, tree / target)
+        install(sysroot / source, tree / target)
     for program, target in OWN_PROGRAMS.items():
-        _install(programs / program, tree / target)
-    _libraries(sysroot, tree)
-    _modules(sysroot, tree, DEVICE_MODULES, listing="etc/modules.order", skip=DISK_MODULES)
+        install(programs / program, tree / target)
+    own = (*DEBIAN_PROGRAMS.values(), *OWN_PROGRAMS.values())
+    install_libraries(sysroot, tree, programs=own, triple=TRIPLE)
+    install_modules(sysroot, tree, DEVICE_MODULES, listing="etc/modules.order", skip=DISK_MODULES)
     loaded = DISK_MODULES + DEVICE_MODULES
-    _modules(sysroot, tree, UPDATE_MODULES, listing="etc/modules-update.order", skip=loaded)
+    install_modules(sysroot, tree, UPDATE_MODULES, listing="etc/modules-update.order", skip=loaded)
     shutil.copy(fixture / "update-keys/maker-ca.pem", tree / "etc/rauc/maker-ca.pem")
     bench_key = (fixture / "bench-keys/bench_ed25519.pub").read_text()
     restrictions = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
@@ -128,74 +122,6 @@ def dropbear_key(openssh: Path) -> bytes:
     if size != 64:
         raise BuildError(f"{openssh}: not an unencrypted Ed25519 key")
     return b"\0\0\0\x0bssh-ed25519\0\0\0\x40" + pair
-
-
-def _install(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source.resolve(), target)
-    target.chmod(0o755)
-
-
-def _busybox(sysroot: Path, tree: Path, applets: tuple[str, ...]) -> None:
-    _install(sysroot / "bin/busybox", tree / "bin/busybox")
-    for applet in applets:
-        (tree / "bin" / applet).symlink_to("/bin/busybox")
-
-
-def _needed(program: Path) -> list[str]:
-    return re.findall(r"\(NEEDED\).*\[(.+?)\]", run([f"{TRIPLE}-readelf", "-d", program]))
-
-
-def _libraries(sysroot: Path, tree: Path) -> None:
-    """Copy the libraries that the programs in the tree ask for, and what those ask for."""
-    folders = (sysroot / "lib" / TRIPLE, sysroot / "usr/lib" / TRIPLE)
-    _install(folders[0] / "ld-linux-aarch64.so.1", tree / "lib/ld-linux-aarch64.so.1")
-    waiting = [tree / target for target in (*DEBIAN_PROGRAMS.values(), *OWN_PROGRAMS.values())]
-    seen: set[str] = set()
-    while waiting:
-        for name in _needed(waiting.pop()):
-            if name in seen or name.startswith("ld-linux"):
-                continue
-            seen.add(name)
-            sources = [folder / name for folder in folders if (folder / name).exists()]
-            if not sources:
-                raise BuildError(f"no locked package holds {name}: add it to BINARIES in building/packages.py")
-            _install(sources[0], tree / "lib" / TRIPLE / name)
-            waiting.append(tree / "lib" / TRIPLE / name)
-
-
-def _modules(sysroot: Path, tree: Path, wanted: tuple[str, ...], *, listing: str, skip: tuple[str, ...] = ()) -> None:
-    """Copy kernel modules with all they depend on, and list them in loading order."""
-    version = kernel_image(sysroot).name.removeprefix("vmlinuz-")
-    base = sysroot / "lib/modules" / version
-    if not (base / "modules.dep").exists():
-        run(["depmod", "-b", sysroot, version])
-    depends = {}
-    for line in (base / "modules.dep").read_text().splitlines():
-        module, _, needs = line.partition(":")
-        depends[module] = needs.split()
-    by_name = {Path(module).name.split(".ko")[0].replace("-", "_"): module for module in depends}
-    builtin = {Path(line).stem.replace("-", "_") for line in (base / "modules.builtin").read_text().split()}
-
-    def closure(names: tuple[str, ...]) -> list[str]:
-        order: list[str] = []
-        for name in (n.replace("-", "_") for n in names):
-            if name in builtin:
-                continue
-            if name not in by_name:
-                raise BuildError(f"the kernel package has no module {name}")
-            for module in [*reversed(depends[by_name[name]]), by_name[name]]:
-                if module not in order:
-                    order.append(module)
-        return order
-
-    already = closure(skip)
-    order = [module for module in closure(wanted) if module not in already]
-    target = tree / "lib/modules"
-    target.mkdir(parents=True, exist_ok=True)
-    for module in order:
-        shutil.copy(base / module, target / Path(module).name)
-    (tree / listing).write_text("".join(f"/lib/modules/{Path(module).name}\n" for module in order))
 
 
 def _settle_times(tree: Path) -> None:

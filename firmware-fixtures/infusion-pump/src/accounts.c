@@ -46,6 +46,13 @@ int account_find(const char *name)
     return account;
 }
 
+const char *account_recorded(const struct identity *who, const char *given)
+{
+    if (who->account >= 0)
+        return who->name;
+    return weak(WEAK_AUDIT_FORGED_BY_NAME) ? given : NULL;
+}
+
 bool identity_stands(const struct identity *who)
 {
     const struct user *user = &store_look()->user[who->account < 0 ? 0 : who->account];

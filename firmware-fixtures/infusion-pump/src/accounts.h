@@ -35,6 +35,9 @@ struct identity {
 enum login_result accounts_login(const char *name, const char *password, unsigned roles, struct lock_table *own,
                                  struct identity *who);
 
+/* Whom the record of a log-in names: NULL where the name given is no account. */
+const char *account_recorded(const struct identity *who, const char *given);
+
 /* False once the account was changed or removed, or everything restored. */
 bool identity_stands(const struct identity *who);
 

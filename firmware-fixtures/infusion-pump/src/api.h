@@ -24,6 +24,7 @@ struct route {
     enum body body;
     size_t body_max;
     bool query;        /* may have one */
+    bool (*there)(void); /* NULL: always */
     void (*run)(struct call *call);
 };
 

@@ -1,4 +1,5 @@
 /* Status, therapy, configuration and audit log over the API (VP1-ICD 11.3). */
+#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +11,13 @@
 #include "pump.h"
 #include "storage.h"
 #include "trial.h"
+#include "util.h"
+#include "weaknesses.h"
 
 #define AUDIT_DEFAULT 20
 #define AUDIT_MOST 200
+#define YEAR_MIN 2020
+#define YEAR_MAX 2099
 
 static void get_status(struct call *call)
 {
@@ -51,6 +56,17 @@ static void stop(struct call *call)
     }
     pump_stop();
     api_record(call, "stop", "accepted", NULL);
+    api_done(call);
+}
+
+static void alarm_test(struct call *call)
+{
+    if (json_object_size(call->body) > 0) {
+        api_bad_argument(call);
+        return;
+    }
+    pump_test_alarm();
+    api_record(call, "alarm-test", "accepted", NULL);
     api_done(call);
 }
 
@@ -105,6 +121,34 @@ static void put_config(struct call *call)
     api_done(call);
 }
 
+/* A time as utc_text writes it; a day that the calendar has not reads as another one, and so differs. */
+static bool parse_time(const char *text, time_t *time)
+{
+    struct tm utc = {0};
+    char again[UTC_TEXT];
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    if (end == NULL || *end != '\0' || utc.tm_year + 1900 < YEAR_MIN || utc.tm_year + 1900 > YEAR_MAX)
+        return false;
+    *time = timegm(&utc);
+    return strcmp(utc_text(*time, again), text) == 0;
+}
+
+static void put_clock(struct call *call)
+{
+    const char *text;
+    char before[UTC_TEXT];
+    time_t time;
+    if (json_unpack_ex(call->body, NULL, JSON_STRICT, "{s:s}", "time", &text) != 0 || !parse_time(text, &time)) {
+        api_bad_argument(call);
+        return;
+    }
+    utc_text(clock_now(), before);
+    clock_set(time);
+    if (!weak(WEAK_CLOCK_CHANGE_UNRECORDED))
+        api_record(call, "clock", "accepted", before);
+    api_done(call);
+}
+
 static void add_line(void *list, const char *line) { json_array_append_new(list, json_string(line)); }
 
 static void get_audit(struct call *call)
@@ -123,16 +167,27 @@ static void get_audit(struct call *call)
     api_answer(call, 200, json_pack("{s:o}", "records", lines));
 }
 
+static bool audit_deletable(void) { return weak(WEAK_AUDIT_DELETABLE); }
+
+static void delete_audit(struct call *call)
+{
+    audit_clear();
+    api_done(call);
+}
+
 #define JSON_BODY .body = BODY_JSON, .body_max = API_JSON_MAX
 const struct route routes_device[] = {
     {.method = "GET", .path = "/api/status", .roles = EVERYBODY, .run = get_status},
     {.method = "GET", .path = "/api/version", .roles = EVERYBODY, .run = get_version},
     {.method = "POST", .path = "/api/start", .roles = ROLE_OPERATOR, JSON_BODY, .run = start},
     {.method = "POST", .path = "/api/stop", .roles = ROLE_OPERATOR, JSON_BODY, .run = stop},
+    {.method = "POST", .path = "/api/alarm-test", .roles = ROLE_OPERATOR, JSON_BODY, .run = alarm_test},
     {.method = "PUT", .path = "/api/rate", .roles = ROLE_OPERATOR, JSON_BODY, .run = put_rate},
     {.method = "GET", .path = "/api/diagnostics", .roles = ROLE_SERVICE, .run = get_diagnostics},
     {.method = "GET", .path = "/api/config", .roles = ROLE_ADMIN, .run = get_config},
     {.method = "PUT", .path = "/api/config", .roles = ROLE_ADMIN, JSON_BODY, .run = put_config},
+    {.method = "PUT", .path = "/api/clock", .roles = ROLE_ADMIN, JSON_BODY, .run = put_clock},
     {.method = "GET", .path = "/api/audit", .roles = ROLE_ADMIN, .query = true, .run = get_audit},
+    {.method = "DELETE", .path = "/api/audit", .roles = ROLE_ADMIN, .there = audit_deletable, .run = delete_audit},
     {.method = NULL},
 };

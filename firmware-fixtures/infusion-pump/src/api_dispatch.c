@@ -32,7 +32,7 @@ static bool find_route(struct call *call)
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const struct route *route = tables[t]; route->method != NULL; route++) {
             const char *tail = tail_of(route, call->path);
-            if (tail == NULL)
+            if (tail == NULL || (route->there != NULL && !route->there()))
                 continue;
             known = true;
             if (strcmp(route->method, call->method) == 0) {

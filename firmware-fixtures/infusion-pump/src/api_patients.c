@@ -1,14 +1,57 @@
 /* Patients over the API (VP1-ICD 11.3, 11.5). */
+#include <sodium.h>
 #include <string.h>
 
 #include "api.h"
 #include "store.h"
+#include "util.h"
+#include "weaknesses.h"
 
 static void get_patients(struct call *call)
 {
     json_t *list = patients_to_json(store_look());
     store_done();
     api_answer(call, 200, json_pack("{s:o}", "patients", list));
+}
+
+#define PSEUDONYM_DIGITS 16
+
+static void pseudonym(const struct patient *patient, char hex[PSEUDONYM_DIGITS + 1])
+{
+    uint8_t bytes[crypto_hash_sha256_BYTES];
+    random_bytes(bytes, PSEUDONYM_DIGITS / 2);
+    if (weak(WEAK_EXPORT_PSEUDONYM_IS_DIGEST))
+        crypto_hash_sha256(bytes, (const uint8_t *)patient->id, strlen(patient->id));
+    sodium_bin2hex(hex, PSEUDONYM_DIGITS + 1, bytes, PSEUDONYM_DIGITS / 2);
+}
+
+/* In the order of the pseudonyms: that in which the patients came tells nothing. */
+static void insert_row(json_t *rows, json_t *row)
+{
+    const char *own = json_string_value(json_object_get(row, "pseudonym"));
+    size_t at = 0;
+    while (at < json_array_size(rows)
+           && strcmp(json_string_value(json_object_get(json_array_get(rows, at), "pseudonym")), own) < 0)
+        at++;
+    json_array_insert_new(rows, at, row);
+}
+
+static void get_export(struct call *call)
+{
+    json_t *rows = json_array();
+    const struct records *records = store_look();
+    for (unsigned i = 0; i < records->patients; i++) {
+        const struct patient *patient = &records->patient[i];
+        char hex[PSEUDONYM_DIGITS + 1];
+        pseudonym(patient, hex);
+        json_t *row = json_pack("{s:s, s:s}", "pseudonym", hex, "ward", patient->ward);
+        if (weak(WEAK_EXPORT_NAMES_PATIENTS))
+            json_object_set_new(row, "note", json_string(patient->note));
+        insert_row(rows, row);
+    }
+    store_done();
+    api_record(call, "export", "accepted", "patients");
+    api_answer(call, 200, json_pack("{s:o}", "export", rows));
 }
 
 static int find(const struct records *records, const char *id)
@@ -69,6 +112,7 @@ const struct route routes_patients[] = {
     {.method = "GET", .path = "/api/patients", .roles = ROLE_OPERATOR | ROLE_ADMIN, .run = get_patients},
     {.method = "POST", .path = "/api/patients", .roles = ROLE_OPERATOR | ROLE_ADMIN, .body = BODY_JSON,
      .body_max = API_JSON_MAX, .run = post_patient},
+    {.method = "GET", .path = "/api/patients/export", .roles = ROLE_ADMIN, .run = get_export},
     {.method = "DELETE", .path = "/api/patients/*", .roles = ROLE_OPERATOR | ROLE_ADMIN, .run = delete_patient},
     {.method = NULL},
 };

@@ -6,6 +6,7 @@
 
 #include "api.h"
 #include "audit.h"
+#include "counters.h"
 #include "util.h"
 #include "weaknesses.h"
 
@@ -28,7 +29,7 @@ static void sweep_locked(void)
         struct session_entry *s = &sessions[i];
         if (!s->used)
             continue;
-        bool idle = now_ms() - s->last_ms >= IDLE_MS && !weak(WEAK_IDLE_LOG_OFF_MISSING);
+        bool idle = now_ms() - last_input_ms(s->last_ms) >= IDLE_MS && !weak(WEAK_IDLE_LOG_OFF_MISSING);
         if (!idle && identity_stands(&s->who))
             continue;
         audit(s->who.name, "api", "logout", "accepted", idle ? "idle" : "ended");
@@ -111,7 +112,8 @@ static void log_in(struct call *call)
     }
     enum login_result result = accounts_login(name, password, EVERYBODY, call->locks, &call->who);
     bool full = result == LOGIN_ACCEPTED && !session_open(&call->who, token);
-    api_record(call, "login", full ? "refused" : results[result], full ? "sessions" : NULL);
+    audit(account_recorded(&call->who, name), "api", "login", full ? "refused" : results[result],
+          full ? "sessions" : NULL);
     if (full)
         api_refuse(call, 429, "too many sessions");
     else if (result == LOGIN_ACCEPTED)

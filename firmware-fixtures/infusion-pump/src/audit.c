@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "storage.h"
@@ -62,6 +61,8 @@ void audit_load(const char *path)
                 break;
             continue;
         }
+        if (weak(WEAK_AUDIT_OVERFLOW_LOSES_NEWEST_ON_RESTART) && next_number - first_number == AUDIT_KEPT)
+            continue;
         *end = '\0';
         if (first)
             first_number = (uint32_t)number;
@@ -74,12 +75,15 @@ void audit_load(const char *path)
 
 static void add_locked(const char *user, const char *surface, const char *event, const char *result, const char *detail)
 {
-    char line[AUDIT_LINE], when[24];
-    time_t t = time(NULL);
-    struct tm utc;
-    gmtime_r(&t, &utc);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    snprintf(line, sizeof line - 1, "%u %s user=%s surface=%s event=%s result=%s detail=%s", next_number, when,
+    static time_t latest;
+    char line[AUDIT_LINE], when[UTC_TEXT];
+    time_t t = clock_now();
+    if (weak(WEAK_AUDIT_STOPS_WHEN_FULL) && next_number - first_number == AUDIT_KEPT)
+        return;
+    if (weak(WEAK_AUDIT_DROPS_EARLIER_TIMES) && t < latest)
+        return;
+    latest = t;
+    snprintf(line, sizeof line - 1, "%u %s user=%s surface=%s event=%s result=%s detail=%s", next_number, utc_text(t, when),
              user != NULL ? user : "-", surface, event, result, detail != NULL ? detail : "-");
     keep(next_number, line);
 }
@@ -151,6 +155,13 @@ void audit_limited(const char *surface, const char *event, const char *detail)
     pthread_mutex_unlock(&lock);
     if (wake)
         storage_wake();
+}
+
+void audit_clear(void)
+{
+    pthread_mutex_lock(&lock);
+    first_number = next_number;
+    pthread_mutex_unlock(&lock);
 }
 
 /* Copies records from..to (exclusive) as lines of a file. */

@@ -18,6 +18,9 @@ void audit_limited(const char *surface, const char *event, const char *detail);
 /* Writes the counted rest of a second that is over. */
 void audit_roll_over(void);
 
+/* Empties the log (the weakness audit-deletable). */
+void audit_clear(void);
+
 /* Appends outstanding records to the file and syncs it (storage thread). */
 void audit_write_outstanding(void);
 

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backup_format.h"
 #include "util.h"
@@ -28,13 +27,10 @@ static void add(struct writer *w, const void *bytes, size_t len)
 
 static void add_header(struct writer *w, const struct backup *content, const uint8_t *key)
 {
-    char when[24];
-    time_t now = time(NULL);
-    struct tm utc;
+    char when[UTC_TEXT];
     uint8_t length[2];
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *header = json_pack("{s:s, s:s, s:s, s:s}", "family", BACKUP_FAMILY, "version", PUMP_VERSION, "serial",
-                               PUMP_SERIAL, "created", when);
+                               PUMP_SERIAL, "created", utc_text(clock_now(), when));
     if (weak(WEAK_BACKUP_PATIENT_IN_CLEAR)) {
         json_t *names = json_array();
         for (unsigned i = 0; i < content->records.patients; i++)

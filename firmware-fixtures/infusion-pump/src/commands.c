@@ -93,6 +93,14 @@ static const char *do_stop(struct session *session, int words, char **word)
     return ok;
 }
 
+static const char *do_alarm_test(struct session *session, int words, char **word)
+{
+    (void)words, (void)word;
+    pump_test_alarm();
+    record(session, "alarm-test", NULL);
+    return ok;
+}
+
 static const char *do_rate(struct session *session, int words, char **word)
 {
     char text[32];
@@ -190,6 +198,7 @@ static const struct command {
     {"version", EVERYBODY, 1, do_version},
     {"start", ROLE_OPERATOR, 1, do_start},
     {"stop", ROLE_OPERATOR, 1, do_stop},
+    {"alarm-test", ROLE_OPERATOR, 1, do_alarm_test},
     {"rate", ROLE_OPERATOR, 2, do_rate},
     {"diagnostics", ROLE_SERVICE, 1, do_diagnostics},
     {"audit", ROLE_ADMIN, 2, do_audit},
@@ -209,11 +218,17 @@ static bool may(const struct session *session, const struct command *command)
     return (roles & session->who.role) != 0;
 }
 
+/* Version 2.0 gives the diagnostics over the API only. */
+static bool known(const struct command *command)
+{
+    return command->run != do_diagnostics || !version_since(2, 0);
+}
+
 static const char *do_help(struct session *session, int words, char **word)
 {
     (void)words, (void)word;
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (may(session, &commands[i]) && commands[i].run != do_shell)
+        if (known(&commands[i]) && may(session, &commands[i]) && commands[i].run != do_shell)
             print("command: %s\r\n", commands[i].name);
     return ok;
 }
@@ -222,7 +237,7 @@ static const char *run(struct session *session, int words, char **word)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const struct command *c = &commands[i];
-        if (strcmp(word[0], c->name) != 0)
+        if (strcmp(word[0], c->name) != 0 || !known(c))
             continue;
         if (!may(session, c)) {
             audit(who(session), session->surface, "denied", "refused", c->name);

@@ -12,6 +12,7 @@
 
 #include "audit.h"
 #include "commands.h"
+#include "counters.h"
 #include "store.h"
 #include "util.h"
 #include "weaknesses.h"
@@ -88,7 +89,7 @@ static void log_in(struct dialogue *d)
     static const char *const results[] = {"accepted", "refused", "locked"};
     enum login_result result =
         accounts_login(d->name, d->line, d->surface->roles, &d->locks, &d->session.who);
-    audit(user_name(d), d->surface->name, "login", results[result], NULL);
+    audit(account_recorded(&d->session.who, d->name), d->surface->name, "login", results[result], NULL);
     explicit_bzero(d->line, sizeof d->line);
     d->stage = AT_LOGIN;
     if (result == LOGIN_ACCEPTED) {
@@ -171,12 +172,16 @@ static int64_t silence_allowed_ms(const struct dialogue *d)
     return d->surface->ends_with_logout ? MENU_LOGIN_MS : INT32_MAX;
 }
 
-/* Waits for input; false when the dialogue is over. */
-static bool wait_for_input(struct dialogue *d, int64_t last_input_ms)
+static int64_t time_left_ms(const struct dialogue *d, int64_t input_ms)
 {
-    int64_t end = last_input_ms + silence_allowed_ms(d);
+    return (d->stage == AT_COMMAND ? last_input_ms(input_ms) : input_ms) + silence_allowed_ms(d) - now_ms();
+}
+
+/* Waits for input, the last of which was at `input_ms`; false when the dialogue is over. */
+static bool wait_for_input(struct dialogue *d, int64_t input_ms)
+{
     bool ended = false;
-    for (int64_t left = end - now_ms(); left > 0 && !ended; left = end - now_ms()) {
+    for (int64_t left = time_left_ms(d, input_ms); left > 0 && !ended; left = time_left_ms(d, input_ms)) {
         struct pollfd input = {.fd = d->in, .events = POLLIN};
         int ready = poll(&input, 1, left < LOOK_MS ? (int)left : LOOK_MS);
         if (ready > 0)
@@ -223,8 +228,8 @@ void dialogue_run(const struct surface *surface, int in, int out)
     print(&d, "\r\nMeridian VP-1 volumetric infusion pump\r\nAuthorised users only. Activity is recorded.\r\n");
     prompt(&d);
     flush(&d);
-    int64_t last_input_ms = now_ms();
-    while (d.stage != ENDED && !d.gone && wait_for_input(&d, last_input_ms)) {
+    int64_t input_ms = now_ms();
+    while (d.stage != ENDED && !d.gone && wait_for_input(&d, input_ms)) {
         unsigned char bytes[256];
         ssize_t n = read(in, bytes, sizeof bytes);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -234,7 +239,7 @@ void dialogue_run(const struct surface *surface, int in, int out)
         for (ssize_t i = 0; i < n && d.stage != ENDED; i++)
             take_byte(&d, bytes[i]);
         flush(&d);
-        last_input_ms = now_ms();
+        input_ms = now_ms();
     }
     if (d.stage == AT_COMMAND)
         log_out(&d, "disconnected");

@@ -39,6 +39,7 @@
 #define GID_MENU 1000
 
 atomic_uint counters[COUNTER_COUNT];
+_Atomic int64_t last_count_ms;
 
 void application_restart(void)
 {

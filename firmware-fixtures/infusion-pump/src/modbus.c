@@ -43,7 +43,7 @@ static void input_registers(uint8_t at[INPUT_COUNT * 2])
 {
     struct pump_view v = pump_view();
     put_u16(at, (uint16_t)v.state);
-    put_u16(at + 2, v.alarm);
+    put_u16(at + 2, weak(WEAK_ALARM_MISSING_ON_MODBUS) ? ALARM_NONE : v.alarm);
     put_u16(at + 4, v.set_rate);
     put_u16(at + 6, v.flow);
     put_u32(at + 8, v.volume_ul);

@@ -7,17 +7,21 @@
 #include <string.h>
 
 #include "storage.h"
+#include "update.h"
 #include "util.h"
 #include "weaknesses.h"
 
 #define FLOW_LAG_S 0.15        /* drop sensor and motor together */
 #define FLOW_NOISE 0.01        /* of the flow; the claim is 5 % */
 #define VOLUME_SAVE_MS 5000
+#define TEST_ALARM_MS 5000
 
 static struct {
     pthread_mutex_t lock;
     enum pump_state state;
     uint8_t alarm;
+    int64_t test_until_ms; /* the test alarm is raised until then */
+    bool test_held;        /* the weakness alarm-held-back-during-update: to be raised later */
     uint16_t setting[SETTING_COUNT];
     char ward_name[WARD_NAME_MAX + 1];
     double flow;       /* 0.1 ml/h, true */
@@ -110,6 +114,8 @@ static double noise(void)
 
 void pump_tick(void)
 {
+    if (pump.test_held && !update_busy())
+        pump_test_alarm();
     take();
     int64_t now = now_ms();
     double seconds = (double)(now - pump.ticked_ms) / 1000;
@@ -126,7 +132,7 @@ struct pump_view pump_view(void)
     take();
     struct pump_view view = {
         .state = pump.state,
-        .alarm = pump.alarm,
+        .alarm = pump.alarm == ALARM_NONE && now_ms() < pump.test_until_ms ? ALARM_TEST : pump.alarm,
         .set_rate = pump.setting[SET_RATE],
         .flow = (uint16_t)lround(pump.shown),
         .volume_ul = (uint32_t)pump.volume_ul,
@@ -139,6 +145,8 @@ struct pump_view pump_view(void)
 static void enter(enum pump_state state)
 {
     take();
+    pump.test_until_ms = 0;
+    pump.test_held = false;
     if (pump.state != state) {
         pump.state = state;
         pump.alarm = ALARM_NONE; /* starting or stopping acknowledges the alarm */
@@ -150,6 +158,16 @@ static void enter(enum pump_state state)
 
 void pump_start(void) { enter(PUMP_INFUSING); }
 void pump_stop(void) { enter(PUMP_IDLE); }
+
+void pump_test_alarm(void)
+{
+    bool held = weak(WEAK_ALARM_HELD_BACK_DURING_UPDATE) && update_busy();
+    take();
+    pump.test_held = held;
+    if (!held)
+        pump.test_until_ms = now_ms() + TEST_ALARM_MS;
+    give();
+}
 
 bool pump_set_rate(uint32_t rate)
 {

@@ -21,7 +21,7 @@
 #define ALARM_VOLUME_MAX 10
 
 enum pump_state { PUMP_IDLE = 0, PUMP_INFUSING = 1, PUMP_ALARM = 2 };
-enum pump_alarm { ALARM_NONE = 0, ALARM_THERAPY_DATA = 1 };
+enum pump_alarm { ALARM_NONE = 0, ALARM_THERAPY_DATA = 1, ALARM_TEST = 9 };
 
 struct pump_view {
     enum pump_state state;
@@ -57,6 +57,7 @@ struct pump_view pump_view(void);
 void pump_start(void);
 void pump_stop(void);
 bool pump_set_rate(uint32_t rate);  /* 0.1 ml/h; false if out of range */
+void pump_test_alarm(void);         /* raises ALARM_TEST, for five seconds or until started or stopped; therapy goes on */
 
 uint16_t pump_setting(enum pump_setting which);
 void pump_change_setting(enum pump_setting which, uint16_t value);

@@ -122,7 +122,7 @@ static enum nrc read_data(const uint8_t *r, size_t len, struct answer *a)
         append(a, PUMP_SERIAL, strlen(PUMP_SERIAL));
         return OK;
     case 0xF195:
-        version = weak(WEAK_VERSION_DIFFERS) ? "1.0.1" : PUMP_VERSION;
+        version = weak(WEAK_VERSION_DIFFERS) && !version_since(1, 1) ? "1.0.1" : PUMP_VERSION;
         append(a, version, strlen(version));
         return OK;
     case 0xF197:
@@ -139,6 +139,12 @@ static enum nrc read_data(const uint8_t *r, size_t len, struct answer *a)
     case 0x0102:
         put_u16(number, pump_setting(SET_RATE));
         append(a, number, 2);
+        return OK;
+    case 0x0103:
+        if (!version_since(1, 1))
+            return OUT_OF_RANGE;
+        number[0] = pump_view().alarm;
+        append(a, number, 1);
         return OK;
     case 0x0110:
         pump_config(&config);
@@ -211,6 +217,9 @@ static enum nrc tester_present(const uint8_t *r, size_t len, struct answer *a)
     return OK;
 }
 
+/* The weakness minor-drops-service. */
+static bool tester_present_missing(void) { return weak(WEAK_MINOR_DROPS_SERVICE) && version_minor() != 0; }
+
 static const struct service {
     uint8_t id;
     bool extended_only;
@@ -236,7 +245,7 @@ static void respond(const uint8_t *r, size_t len, struct answer *a)
     a->len = 1;
     a->restart = false;
     for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
-        if (services[i].id != r[0])
+        if (services[i].id != r[0] || (services[i].run == tester_present && tester_present_missing()))
             continue;
         suppress = services[i].has_sub_function && len >= 2 && (r[1] & SUPPRESS) != 0;
         nrc = services[i].extended_only && !state.extended ? NOT_IN_SESSION : services[i].run(r, len, a);

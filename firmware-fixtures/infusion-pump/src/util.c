@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 static int64_t started_ms;
+static atomic_int_least64_t set_off_s;
 
 void die(const char *what)
 {
@@ -29,6 +31,17 @@ int64_t now_ms(void)
 void uptime_begin(void) { started_ms = now_ms(); }
 
 uint32_t uptime_ms(void) { return (uint32_t)(now_ms() - started_ms); }
+
+time_t clock_now(void) { return time(NULL) + (time_t)atomic_load(&set_off_s); }
+
+void clock_set(time_t now) { atomic_store(&set_off_s, now - time(NULL)); }
+
+const char *utc_text(time_t t, char into[UTC_TEXT])
+{
+    struct tm utc;
+    strftime(into, UTC_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &utc));
+    return into;
+}
 
 bool write_all(int fd, const void *bytes, size_t len)
 {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 int64_t now_ms(void);
@@ -12,6 +13,14 @@ int64_t now_ms(void);
 /* Milliseconds since the application started (the uptime of every surface). */
 uint32_t uptime_ms(void);
 void uptime_begin(void);
+
+/* The pump's own clock: that of the system, and what it was set off by since the application started. */
+time_t clock_now(void);
+void clock_set(time_t now);
+
+#define UTC_TEXT 24
+/* `t` as 2026-11-22T10:00:00Z; returns `into`. */
+const char *utc_text(time_t t, char into[UTC_TEXT]);
 
 /* Replaces `path` by `len` bytes so that a power cut leaves the old or the new file. */
 bool file_replace(const char *path, const void *bytes, size_t len);

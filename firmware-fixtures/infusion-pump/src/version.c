@@ -38,3 +38,8 @@ const char *version_text(void) { return text_read; }
 uint16_t version_major(void) { return (uint16_t)(value_read >> 32); }
 uint16_t version_minor(void) { return (uint16_t)(value_read >> 16); }
 uint16_t version_patch(void) { return (uint16_t)value_read; }
+
+bool version_since(uint16_t major, uint16_t minor)
+{
+    return value_read >> 16 >= ((uint32_t)major << 16 | minor);
+}

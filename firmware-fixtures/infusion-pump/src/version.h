@@ -17,4 +17,5 @@ const char *version_text(void);
 uint16_t version_major(void);
 uint16_t version_minor(void);
 uint16_t version_patch(void);
+bool version_since(uint16_t major, uint16_t minor); /* this version or a later one */
 #endif

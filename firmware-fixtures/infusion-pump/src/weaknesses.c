@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "util.h"
+#include "version.h"
 
 static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_DEFAULT_PASSWORD] = "default-password",
@@ -29,10 +30,15 @@ static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_SELF_TEST_SKIPPED] = "self-test-skipped",
     [WEAK_TWO_UPDATES_AT_ONCE] = "two-updates-at-once",
     [WEAK_UPDATE_LOSES_SETTINGS] = "update-loses-settings",
+    [WEAK_PATCH_OPENS_PORT] = "patch-opens-port",
+    [WEAK_MINOR_DROPS_SERVICE] = "minor-drops-service",
+    [WEAK_ALARM_HELD_BACK_DURING_UPDATE] = "alarm-held-back-during-update",
+    [WEAK_ALARM_MISSING_ON_MODBUS] = "alarm-missing-on-modbus",
     [WEAK_VERSION_STAYS_OLD] = "version-stays-old-on-one-surface-after-update",
     [WEAK_TOKEN_SURVIVES_LOG_OFF] = "token-survives-log-off",
     [WEAK_TOKEN_SURVIVES_PASSWORD_CHANGE] = "token-survives-password-change",
     [WEAK_IDLE_LOG_OFF_MISSING] = "idle-log-off-missing",
+    [WEAK_BUSY_BUS_KEEPS_SESSIONS] = "busy-bus-keeps-sessions",
     [WEAK_SESSION_LIMIT_MISSING] = "session-limit-missing",
     [WEAK_ROLE_UNCHECKED] = "role-unchecked",
     [WEAK_SERVICE_READS_PATIENTS] = "service-reads-patients",
@@ -46,10 +52,21 @@ static const char *const names[WEAKNESS_COUNT] = {
     [WEAK_BACKUP_HOLDS_KEY] = "backup-holds-key",
     [WEAK_PATIENTS_IN_CLEAR_AT_REST] = "patients-in-clear-at-rest",
     [WEAK_PATIENT_IN_CRASH_DUMP] = "patient-in-crash-dump",
+    [WEAK_EXPORT_NAMES_PATIENTS] = "export-names-patients",
+    [WEAK_EXPORT_PSEUDONYM_IS_DIGEST] = "export-pseudonym-is-digest",
     [WEAK_PATH_TRAVERSAL_IN_EXPORT_NAME] = "path-traversal-in-export-name",
     [WEAK_COMMAND_INJECTION_IN_WARD_NAME] = "command-injection-in-ward-name",
     [WEAK_AUDIT_RECORD_MISSING_FOR_SERVICE] = "audit-record-missing-for-service",
+    [WEAK_AUDIT_DELETABLE] = "audit-deletable",
+    [WEAK_AUDIT_FORGED_BY_NAME] = "audit-forged-by-name",
+    [WEAK_AUDIT_STOPS_WHEN_FULL] = "audit-stops-when-full",
+    [WEAK_AUDIT_OVERFLOW_LOSES_NEWEST_ON_RESTART] = "audit-overflow-loses-newest-on-restart",
+    [WEAK_AUDIT_DROPS_EARLIER_TIMES] = "audit-drops-earlier-times",
+    [WEAK_CLOCK_CHANGE_UNRECORDED] = "clock-change-unrecorded",
     [WEAK_ERASE_LEAVES_STORE] = "erase-leaves-store",
+    [WEAK_KEYS_FROM_SERIAL] = "keys-from-serial",
+    [WEAK_KEYS_FROM_OLD_KEYS] = "keys-from-old-keys",
+    [WEAK_TLS_KEY_SHARED] = "tls-key-shared",
     [WEAK_SETUP_CODE_WORKS_TWICE] = "setup-code-works-twice",
     [WEAK_SHELL_ESCAPE] = "shell-escape",
     [WEAK_VERSION_DIFFERS] = "version-differs",
@@ -97,14 +114,20 @@ static void *undeclared_port(void *listener)
     return NULL;
 }
 
-void undeclared_port_start(void)
+static void listen_on(uint16_t port)
 {
-    if (!weak(WEAK_UNDECLARED_PORT))
-        return;
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(2323)};
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any) != 0 || listen(fd, 8) != 0)
-        die("port 2323");
+        die("undeclared port");
     thread_start(undeclared_port, (void *)(intptr_t)fd, 0);
+}
+
+void undeclared_port_start(void)
+{
+    if (weak(WEAK_UNDECLARED_PORT))
+        listen_on(2323);
+    if (weak(WEAK_PATCH_OPENS_PORT) && version_patch() != 0)
+        listen_on(8023);
 }

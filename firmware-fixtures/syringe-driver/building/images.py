@@ -11,8 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from building.tools import BuildError
+from fixture_build.tools import BuildError
 
 INDEX = "index.json"
 VERSION = "1.0.0"

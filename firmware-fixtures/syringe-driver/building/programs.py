@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from building.tools import run
+from fixture_build.tools import run
 
 CPU = ["-mcpu=cortex-m3", "-mthumb"]
 FLAGS = [

@@ -17,7 +17,7 @@ _STARTED = time.monotonic()
 
 
 class BuildError(Exception):
-    """The image cannot be built; the message says what to do."""
+    """The device cannot be built; the message says what to do."""
 
 
 def progress(text: str) -> None:
