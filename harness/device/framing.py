@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.device.checksums import ALGORITHMS
 from harness.rig import message_surface as spec_of
@@ -12,11 +12,15 @@ __all__ = ["Codec", "Found"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The first message in some bytes. `used` counts its bytes and those before it; `fault` says what is wrong."""
+    """The first message in some bytes. `used` counts its bytes and those before it; `fault` says what is wrong.
+
+    `begin` counts those before it only.
+    """
 
     body: bytes
     used: int
     fault: str = ""
+    begin: int = 0
 
 
 class Codec:
@@ -90,10 +94,10 @@ class Codec:
         at = begin + mark
         found = self._behind_separator(data, at) if self.separator else self._before_end(data, at, final=final)
         if found is None and len(data) - begin > self.longest:
-            return Found(data[at:], len(data), f"more than {self.longest} bytes without an end")
-        if found is not None and found.used - begin > self.longest:
-            return Found(found.body, found.used, f"{found.used - begin} bytes instead of {self.longest} at most")
-        return found
+            found = Found(data[at:], len(data), f"more than {self.longest} bytes without an end")
+        elif found is not None and found.used - begin > self.longest:
+            found = replace(found, fault=f"{found.used - begin} bytes instead of {self.longest} at most")
+        return replace(found, begin=begin) if found else None
 
     def _behind_separator(self, data: bytes, at: int) -> Found | None:
         """Text up to the separator, then a checksum of known length, then the end.

@@ -194,13 +194,24 @@ class MessageExchange:
         answer = Answer(lines=tuple(lines), text="\n".join(said).encode(spec.framing.charset))
         return Accepted(answer, sent=got.sent, received=got.received)
 
+    def asked_for(self, received: bytes) -> bytes:
+        """Return the whole messages in some bytes, and what stands between them, without those sent unasked."""
+        kept, position = b"", 0
+        while found := self.codec.first(received[position:], final=True):
+            own = not found.fault and self._of_itself(found.body.decode(self._spec.framing.charset, errors="replace"))
+            kept += received[position:][: found.begin if own else found.used]
+            position += found.used
+        return kept
+
     def is_log_off(self, text: str) -> bool:
         """Say whether a message is the one by which the device says that it logged a session off."""
         return _whole(self._spec.login.logged_off_when, text) is not None
 
     def _is_answer(self, text: str) -> bool:
-        of_itself = self.is_log_off(text) or _whole(self._spec.unasked, text) is not None
-        return not of_itself and not self._is_part(text)
+        return not self._of_itself(text) and not self._is_part(text)
+
+    def _of_itself(self, text: str) -> bool:
+        return self.is_log_off(text) or _whole(self._spec.unasked, text) is not None
 
     def _is_part(self, text: str) -> bool:
         return _whole(self._spec.part, text) is not None

@@ -301,8 +301,8 @@ class MessageSurface(LogInSurface):
         return closing(self.enter())
 
     def words(self, outcome: Outcome[object]) -> bytes:
-        """Return everything the device said."""
-        return outcome.received
+        """Return what the device said, without the messages that it sends by itself."""
+        return self.exchange.asked_for(outcome.received)
 
     def denied(self, outcome: Outcome[object]) -> bool | None:
         """Say whether a refusal is one for the role, if the device file tells how it looks."""

@@ -39,7 +39,7 @@ surfaces:
     login:
       send: 'IN {account} {password}'
       accepted_when: IN OK
-      refused_when: IN NO
+      refused_when: IN NO.*
       locked_when: IN LOCKED
       full_when: IN FULL
       logged_off_when: BYE
@@ -240,6 +240,21 @@ def test_messages_nobody_asked_for_are_no_answers(door: MessageSurface, peer: Pe
     outcome = session.do("uptime")
     assert isinstance(outcome, Accepted), outcome
     assert outcome.value.get("s") == "12"
+
+
+def test_two_refusals_are_alike_whatever_the_device_says_by_itself(door: MessageSurface, peer: Peer) -> None:
+    """A status message beside one of them, whole or only begun, made a device tell its accounts apart."""
+    event, refusal = CODEC.frame(b"EVENT 3"), CODEC.frame(b"IN NO")
+    peer.answers |= {
+        "IN ann no": event + refusal + event[:4],
+        "IN eve no": refusal + event,
+        "IN mal no": b"?" + event + refusal,
+        "IN who no": CODEC.frame(b"IN NO SUCH"),
+    }
+    ann, eve, mal, who = (door.words(door.try_log_in(user, "no")) for user in ("ann", "eve", "mal", "who"))
+    assert ann == eve == refusal
+    assert mal == b"?" + refusal
+    assert who == CODEC.frame(b"IN NO SUCH")
 
 
 def test_an_answer_may_come_in_parts(door: MessageSurface, peer: Peer) -> None:

@@ -6,6 +6,7 @@
 
 #include "can.h"
 #include "pump.h"
+#include "storage.h"
 #include "store.h"
 #include "updater.h"
 #include "util.h"
@@ -60,12 +61,14 @@ void trial_forget(void)
 
 void trial_passed(void)
 {
-    trial_forget();
+    /* Stored before the trial is forgotten: a power cut between the two would keep the settings. */
     if (weak(WEAK_UPDATE_LOSES_SETTINGS)) {
         pump_change_setting(SET_BRIGHTNESS, 80);
         pump_change_setting(SET_ALARM_VOLUME, 5);
         pump_change_ward_name("ward");
+        storage_flush();
     }
+    trial_forget();
 }
 
 bool trial_image_fault(const char *name)
