@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.case import Case
 from harness.device.guesses import FOREIGN_USERS
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim
 from harness.rig.rig_file import Effect
@@ -20,7 +20,7 @@ from harness.testcase import About, contributes, each_surface, testcase, verifie
     ],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="undeclared accounts"),
     effects=[Effect.ACCOUNTS],
-    version=3,
+    version=4,
 )
 @each_surface(AccountClaim)
 def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
@@ -54,11 +54,12 @@ def test_unknown_users(case: Case, claim_id: str, surface: str) -> None:
                     case.expect_refused(f"{user} with password {password!r}", outcome, claim=claim_id)
                 if isinstance(outcome, NoAnswer):
                     return
-                if claim.unknown_alike and isinstance(wrong, Refused):
-                    alike = door.words(outcome) == door.words(wrong) if isinstance(outcome, Refused) else None
-                    if isinstance(outcome, Unintelligible):
-                        # Words of its own for an unknown user, said again while a known one is refused as before.
+                if claim.unknown_alike and isinstance(wrong, Refused) and not isinstance(outcome, Accepted):
+                    alike: bool | None = isinstance(outcome, Refused) and door.words(outcome) == door.words(wrong)
+                    if not alike:
+                        # Other words count when both are said again: a device may say something by itself in between.
                         again, control = prompt.attempt(user, user), prompt.attempt(known, "not-the-password")
+                        _leave(again)
                         case.twin(f"{known} with the right password", prompt.visit(known))
                         own = door.words(again) == door.words(outcome) != b""
                         alike = False if own and door.words(control) == door.words(wrong) else None

@@ -1,10 +1,11 @@
 """A small infusion controller with a vendor's line protocol, on a pseudo-terminal or over TCP: honest, weak or lying.
 
-    python device.py (--tty PATH | --tcp ADDRESS:PORT) [--style pin,quiet] [--weakness A,B] [--lie MODE] [--after N]
+    python device.py (--tty PATH | --tcp ADDRESS:PORT) [--style A,B] [--weakness A,B] [--lie MODE] [--after N]
 
 A message is `!`, the text, `|`, the CRC-16/IBM-3740 of all that in four capital hexadecimal digits, CR. It prints
 `ready` when its interface is there. In the style `pin` people log in by PIN alone and a lock is one for all; in the
-style `quiet` it does not say that it logged somebody off. After N messages it begins to lie.
+style `quiet` it does not say that it logged somebody off; in the style `counts` it numbers the log-ins that it refuses
+for wrong credentials. After N messages it begins to lie.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Device:
         self.rate, self.name = 25, "bed 4"
         self.failed: dict[str, int] = dict.fromkeys(["", *USERS], 0)
         self.locked_until: dict[str, float] = dict.fromkeys(["", *USERS], 0.0)
-        self.messages = 0
+        self.messages = self.refused = 0
         self.recorded: dict[str, bytes] = {}
 
     @property
@@ -66,7 +67,10 @@ class Device:
             self.failed[counted] += 1
             if self.failed[counted] >= LOCK_AFTER and "no-lockout" not in self.weaknesses:
                 self.failed[counted], self.locked_until[counted] = 0, now + LOCKED_S
-        return "", "LOGIN^NAK^CREDENTIALS"
+        if user not in USERS and "tells-users" in self.weaknesses:
+            return "", "LOGIN^NAK^USER"
+        self.refused += 1
+        return "", f"LOGIN^NAK^CREDENTIALS{self.refused if 'counts' in self.styles else ''}"
 
     def carry_out(self, word: str, args: list[str]) -> str:
         """What somebody asked for who may."""

@@ -63,6 +63,7 @@ def test_the_honest_controller_passes(tmp_path: Path) -> None:
         ("no-checksum", "MESSAGE-CHECKSUM[line]", "serial/test_message_framing.py"),
         ("control-bytes", "MESSAGE-FRAMING[line]", "serial/test_message_framing.py"),
         ("no-lockout", "AUTH-LOCKOUT[line]", "authentication/test_lockout.py"),
+        ("tells-users", "AUTH-UNKNOWN-USER[line]", "authentication/test_unknown_users.py"),
         ("no-log-off", "AUTH-IDLE-LOGOFF[line]", "authentication/test_idle_log_off.py"),
         ("no-log-out", "SESSION-ENDS[line-log-out]", "authentication/test_sessions.py"),
         ("no-roles", "AUTHZ-ROLE[line-nurse]", "authorisation"),
@@ -125,6 +126,11 @@ def test_other_ways_to_log_in_and_off(style: str, tcp: bool, tmp_path: Path) -> 
     rest = {name for name in seen.verdicts if seen.verdicts[name] not in (Verdict.PASS, Verdict.NOT_APPLICABLE)}
     assert rest == set(), {name: seen.reasons[name] for name in rest}
     assert len(seen.of(Verdict.PASS)) == 17 + ("pin" not in style)
+
+
+def test_words_that_differ_each_time_tell_nothing_of_accounts(tmp_path: Path) -> None:
+    seen = trial(tmp_path, "authentication/test_unknown_users.py", rig=other_rig(tmp_path, style="counts", tcp=False))
+    assert seen.verdicts["AUTH-UNKNOWN-USER[line]"] is Verdict.INCONCLUSIVE, seen.reasons
 
 
 def test_a_session_that_is_never_over_is_found_without_an_announcement(tmp_path: Path) -> None:
