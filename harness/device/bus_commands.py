@@ -82,6 +82,11 @@ class BusCommandSurface(Surface):
             return Accepted(outcome.value * self.spec.clock_scale, sent=outcome.sent, received=outcome.received)
         return outcome
 
+    @property
+    def uptime_wraps(self) -> float:
+        """Of the 32 bits that an answer has for it."""
+        return (1 << 32) * self.spec.clock_scale
+
     def contrast(self) -> Outcome[object]:
         """Send a right command with an opcode the device does not have.
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.device.surface import Surface, Wiring
-from harness.device.values import Value, decode_value
+from harness.device.values import Value, decode_value, wraps_after
 from harness.errors import UsageError
 from harness.links.modbus import (
     Closed,
@@ -135,6 +135,12 @@ class ModbusSurface(Surface):
         if register is None:
             raise UsageError(f"surface {self.name} declares no field {field!r}", hint="add it to the device file")
         return self.read_register(register)
+
+    @property
+    def uptime_wraps(self) -> float | None:
+        """Of the register that holds it."""
+        register = self._register(self.spec.fields["uptime"])
+        return wraps_after(register.type, register.scale)
 
     def read_all(self, fields: Sequence[str]) -> Outcome[dict[str, Value]]:
         """Read several fields, by one request where their registers follow on each other without a gap."""

@@ -22,11 +22,25 @@ __all__ = ["Clock", "Surface", "Wiring"]
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The device's uptime as one fresh answer: `uptime` seconds, read between two monotonic instants of the bench."""
+    """The device's uptime as one fresh answer: `uptime` seconds, read between two monotonic instants of the bench.
+
+    After `wraps` seconds the number begins again at 0; None where its width is not known.
+    """
 
     uptime: float
     asked: float
     answered: float
+    wraps: float | None = None
+
+    def since(self, before: Clock, *, slack: float) -> float:
+        """Return the seconds from an earlier reading to this one by the device's clock.
+
+        One that began again at 0 for its width went on: it shows the time that passed on the bench, within `slack`.
+        """
+        passed = self.uptime - before.uptime
+        low, high = self.asked - before.answered - slack, self.answered - before.asked + slack
+        went_on = passed + (self.wraps or 0.0)
+        return went_on if passed < 0 and low <= went_on <= high else passed
 
 
 class Wiring(Protocol):
@@ -93,6 +107,11 @@ class Surface(ABC):
             values[field] = last.value
         return Accepted(values, sent=last.sent, received=last.received)
 
+    @property
+    def uptime_wraps(self) -> float | None:
+        """Seconds after which the uptime begins again at 0, None where the width of its number is not known."""
+        return None
+
     @abstractmethod
     def contrast(self) -> Outcome[object]:
         """Ask for something the device must refuse: who says the same to everything is found out."""
@@ -115,7 +134,9 @@ class Surface(ABC):
                 f"what must be refused was {name_of(contrast)}", sent=contrast.sent, received=contrast.received
             )
         return Accepted(
-            Clock(uptime=reading.value, asked=asked, answered=answered), sent=reading.sent, received=reading.received
+            Clock(uptime=reading.value, asked=asked, answered=answered, wraps=self.uptime_wraps),
+            sent=reading.sent,
+            received=reading.received,
         )
 
     def _seen(self, operation: str, outcome: Outcome[object]) -> None:

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible
 from harness.device.surface import Surface, Wiring
-from harness.device.values import Value, decode_value
+from harness.device.values import Value, decode_value, wraps_after
 from harness.errors import UsageError
 from harness.links.uds import NegativeReply, PositiveReply, UnintelligibleReply
 from harness.rig import bus_surfaces as spec_of
@@ -100,6 +100,12 @@ class UdsSurface(Surface):
         if value is None:
             return Unintelligible(f"not {identifier.type}", sent=outcome.sent, received=outcome.received)
         return Accepted(value, sent=outcome.sent, received=outcome.received)
+
+    @property
+    def uptime_wraps(self) -> float | None:
+        """Of the identifier that holds it."""
+        identifier = self.spec.identifiers["uptime"]
+        return wraps_after(identifier.type, identifier.scale)
 
     def contrast(self) -> Outcome[object]:
         """Read an identifier the device does not have."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["Value", "decode_value"]
+__all__ = ["Value", "decode_value", "wraps_after"]
 
 Value: TypeAlias = str | float
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4}
+
+
+def wraps_after(kind: str, scale: float | None = None) -> float | None:
+    """Return the value at which a number of `kind` begins again at 0; None for what is no number."""
+    return (1 << 8 * _SIZES[kind]) * (1.0 if scale is None else scale) if kind in _SIZES else None
 
 
 def decode_value(data: bytes, kind: str, scale: float | None = None) -> Value | None:

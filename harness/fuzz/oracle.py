@@ -127,4 +127,4 @@ class Oracle:
         slack = self._bench.rig.device.clock_tolerance
         low, high = now.asked - before.answered - slack, now.answered - before.asked + slack
         how = f"{self._surface}: uptime {before.uptime:.3f} s, then {now.uptime:.3f} s, {low:.3f} to {high:.3f} s later"
-        return low <= now.uptime - before.uptime <= high, how
+        return low <= now.since(before, slack=slack) <= high, how
