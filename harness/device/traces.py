@@ -38,7 +38,8 @@ _CHINESE = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高梁郑谢唐许韩邓冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜"
     "崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤康易乔赖文"
 )
-_SHORTEST = 6  # bytes; what is shorter turns up by chance
+SHORTEST = 6
+"""Bytes of a text that is looked for: what is shorter turns up by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def forms(text: str) -> dict[str, bytes]:
     distinct: dict[bytes, str] = {}
     for name, form in found.items():
         distinct.setdefault(form, name)
-    return {name: form for form, name in distinct.items() if len(form) >= min(_SHORTEST, len(utf8))}
+    return {name: form for form, name in distinct.items() if len(form) >= min(SHORTEST, len(utf8))}
 
 
 def traces(data: bytes | mmap, texts: Mapping[str, str]) -> list[Trace]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.case import Case
-from harness.device.outcomes import Accepted, NoAnswer, Outcome
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused
 from harness.procedures.acting import prepare
 from harness.rig.claims import AuditClaim, AuditRecord
 from harness.verdict import Undecided
@@ -81,18 +81,29 @@ def expect_record(case: Case, claim_id: str, kind: str, *, new: Sequence[Entry])
 
 def expect_kept(case: Case, claim_id: str, *, before: Sequence[Entry], log: Sequence[Entry]) -> None:
     """What was read `before` must be there, unchanged, and the numbers must go on from it without gaps."""
+    claim = case.bench.rig.device.claims_of(AuditClaim)[claim_id]
     last = before[-1].number
+    if not _steady(log):
+        # A line that was disturbed on its way is missing as well: what the log has is there when it is read again.
+        log = read(case, claim)
     numbers = [entry.number for entry in log]
     # Records older than the window that is read may be gone; what is there goes on without a gap.
+    scrolled = numbers[0] > last and len(log) >= (claim.shows or claim.keeps or len(before))
     case.check(
         "the numbers go on from the marker without gaps",
-        held=last in numbers and numbers == list(range(numbers[0], numbers[0] + len(numbers))),
+        held=None if scrolled else last in numbers and _steady(log),
         expected=f"from {numbers[0]}, by one, over {last}",
         observed=f"{numbers[0]} to {numbers[-1]}, {len(numbers)} records",
         claim=claim_id,
     )
     kept = [entry.line for entry in log if entry.number <= last]
-    case.unchanged("what was in the log before", before=[e.line for e in before][-len(kept) :], after=kept)
+    if kept:
+        case.unchanged("what was in the log before", before=[e.line for e in before][-len(kept) :], after=kept)
+
+
+def _steady(log: Sequence[Entry]) -> bool:
+    """Whether the numbers go on by one."""
+    return [entry.number for entry in log] == list(range(log[0].number, log[0].number + len(log)))
 
 
 def another_kind(claim: AuditClaim, kind: str) -> str:
@@ -109,56 +120,64 @@ def another_kind(claim: AuditClaim, kind: str) -> str:
 
 
 def provoke(case: Case, claim_id: str, record: AuditRecord) -> None:
-    """Do what must leave the record; its outcome shows that it was done."""
+    """Do what must leave the record.
+
+    Raises:
+        Undecided: it was not done as meant: then no record can be asked for.
+    """
+    if not _done(case, claim_id, record):
+        raise Undecided(f"{record.by} on {record.on} was not done as meant: no record can be asked for")
+
+
+def _done(case: Case, claim_id: str, record: AuditRecord) -> bool:
     match record.by:
         case "log-in" | "log-out" | "wrong-password" | "action" | "denied-action":
-            logged_in(case, claim_id, record)
+            return _logged_in(case, claim_id, record)
         case "wrong-authenticator":
             bus = case.bench.bus_commands(record.on)
             right = bus.command(bus.spec.clock)
             if isinstance(right, NoAnswer):
-                case.value(right, "a command")
-                return
+                return case.twin("a command", right)
             wrong = replace(right, authenticator=bytes(byte ^ 0x5A for byte in right.authenticator))
-            case.expect_refused("a wrong authenticator", bus.send(wrong), claim=claim_id)
+            return case.expect_refused("a wrong authenticator", bus.send(wrong), claim=claim_id)
         case "protected-write":
             modbus = case.bench.modbus(record.on)
             name, register = next((n, r) for n, r in modbus.spec.registers.items() if r.access == "protected")
             value = case.value(modbus.read_register(name), name)
             raw = round(float(value) / (register.scale or 1.0))
-            case.expect_refused(f"writing {name}", modbus.write(name, raw), claim=claim_id)
+            return case.expect_refused(f"writing {name}", modbus.write(name, raw), claim=claim_id)
         case "right-key" | "wrong-key":
             uds = case.bench.uds(record.on)
             security = uds.spec.security
             if security is None:
-                case.check("security access", held=None, expected="declared", observed="not declared")
-                return
+                return case.check("security access", held=None, expected="declared", observed="not declared")
             case.twin(f"session {security.session}", uds.enter(security.session))
             seed = case.value(uds.seed(), "seed")
             key = uds.right_key(seed)
             if record.by == "right-key":
-                case.twin("the right key", uds.send_key(key))
-            else:
-                outcome = uds.send_key(bytes(byte ^ 0x5A for byte in key))
-                case.expect_refused("a wrong key", outcome, claim=claim_id)
+                return case.twin("the right key", uds.send_key(key))
+            outcome = uds.send_key(bytes(byte ^ 0x5A for byte in key))
+            return case.expect_refused("a wrong key", outcome, claim=claim_id)
 
 
-def logged_in(case: Case, claim_id: str, record: AuditRecord) -> None:
+def _logged_in(case: Case, claim_id: str, record: AuditRecord) -> bool:
     """Log in, log out, be refused, or carry out an action."""
     door = case.bench.log_in_surface(record.on)
     if record.by == "wrong-password":
-        wrong = door.log_in(record.account, "not-the-password")
-        case.expect_refused(f"{record.account} with a wrong password", leave(wrong), claim=claim_id)
-        case.twin(f"{record.account} with the right password", leave(door.log_in(record.account)))
-        return
+        wrong = leave(door.log_in(record.account, "not-the-password"))
+        if isinstance(wrong, Refused) and wrong.reason in ("locked", "full"):
+            raise Undecided(f"{record.account} on {record.on} is {wrong.reason}")  # which leaves another record
+        done = case.expect_refused(f"{record.account} with a wrong password", wrong, claim=claim_id)
+        return case.twin(f"{record.account} with the right password", leave(door.log_in(record.account))) and done
     if record.by == "action":
         prepare(case, record.on, record.action)
     session = case.value(door.log_in(record.account), f"log-in of {record.account}")
+    done = True
     if record.by == "action":
-        case.twin(record.action, session.do(record.action))
+        done = case.twin(record.action, session.do(record.action))
     elif record.by == "denied-action":
-        case.expect_denied(f"{record.account}: {record.action}", door, session.do(record.action), claim=claim_id)
-    case.twin("log-out", session.log_out())
+        done = case.expect_denied(f"{record.account}: {record.action}", door, session.do(record.action), claim=claim_id)
+    return case.twin("log-out", session.log_out()) and done
 
 
 def leave(outcome: Outcome[object]) -> Outcome[object]:

@@ -19,7 +19,7 @@ from harness.links.http import HttpConnection, HttpRequest
 from harness.links.stream import StreamLink
 from harness.procedures.acting import in_role
 from harness.rig.claims import UpdateClaim
-from harness.verdict import Undecided
+from harness.verdict import SilenceAfterAttack, Undecided
 
 __all__ = ["POLL", "UpdateRequests", "UpdateStatus"]
 
@@ -198,14 +198,23 @@ class UpdateRequests:
     # States
 
     def await_state(self, states: Collection[str], *, within: float) -> UpdateStatus | None:
-        """Wait for one of these states; None when none is answered within so many seconds."""
+        """Wait for one of these states; None when the device is in another one after so many seconds.
+
+        Raises:
+            SilenceAfterAttack: it does not answer then. Undecided: it does not say its state.
+        """
         deadline = time.monotonic() + within
         while True:
             outcome = self.status()
             if isinstance(outcome, Accepted) and outcome.value.state in states:
                 return outcome.value
             if time.monotonic() > deadline:
-                return None
+                if isinstance(outcome, Accepted):
+                    return None
+                message = f"the state of the update is not told within {within:g} s: {name_of(outcome)}"
+                if isinstance(outcome, NoAnswer) and self.case.bench.control.alive():
+                    raise SilenceAfterAttack(message, claim=self.id)
+                raise Undecided(message)
             self._tick.wait(POLL)
 
     def await_stage(self, stage: str, *, within: float) -> bool:

@@ -14,17 +14,20 @@ from harness.watch import IncidentKind
 __all__ = ["update_whole", "versions_everywhere"]
 
 
-def update_whole(case: Case, updating: Updating, bundle: Bundle, *, way: Way) -> bool:
+def update_whole(case: Case, updating: Updating, bundle: Bundle, *, way: Way, changed: Kept | None = None) -> bool:
     """Update by one way, restart, and look at everything that the claim says. Returns whether the update was taken.
+
+    `changed` is what must be kept, where that was changed already.
 
     Raises:
         Undecided: something of it cannot be had.
     """
     claim, device = updating.claim, case.bench.rig.device
-    kept = Kept(case, claim.surface, claim.keeps)
+    kept = changed or Kept(case, claim.surface, claim.keeps)
     case.attack(claim.surface, f"an update to {bundle.version} by {way}")
     with case.step("Change what must be kept"):
-        kept.change()
+        if changed is None:
+            kept.change()
         before, records = kept.read(), kept.records()
         start = updating.now()
         case.check("no update is under way", held=start.state == "idle" or None, expected="idle", observed=start)

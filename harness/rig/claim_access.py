@@ -35,7 +35,7 @@ class LockoutClaim(ClaimBase):
     surfaces: tuple[str, ...] = Field(description="Surfaces it holds for")
     scope: Literal["account", "surface", "source"] = Field(description="What is locked")
     threshold: int = Field(ge=1, le=100, description="Refused log-ins in a row until the lock")
-    release: float = Field(gt=0, description="Seconds until it is released")
+    release: float = Field(gt=0, description="Seconds until it is released, whether or not anybody tries meanwhile")
     tolerance: float = Field(ge=0, description="Seconds")
 
 

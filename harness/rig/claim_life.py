@@ -230,7 +230,7 @@ class FirstUseClaim(ClaimBase):
         ),
     )
     wrong_codes: int = Field(ge=1, description="The wrong code that starts the delay")
-    delay: float = Field(gt=0, description="Seconds")
+    delay: float = Field(gt=0, description="Seconds, whether or not anybody tries meanwhile")
     tolerance: float = Field(ge=0, description="Seconds")
 
 

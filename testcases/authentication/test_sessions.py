@@ -358,6 +358,7 @@ def guessed_tokens(accounts: list[str], began: float, ended: float) -> Iterator[
     ],
     about=About(property="confidentiality", phase="design", method="penetration", threat="a token in a log or link"),
     effects=[Effect.ACCOUNTS],
+    version=2,
     unqualified=True,
 )
 @each("claim_id, surface", with_tokens)
@@ -384,9 +385,11 @@ def test_places(case: Case, claim_id: str, surface: str) -> None:
                     request = replace(bare, headers=(*bare.headers, (header.encode(), value.encode())))
                     expect_over(case, claim_id, f"in the header {header}", door, door.send(request))
         with case.step("Not whole"):
-            other = "1" if token[-1] != "1" else "2"
+            # Not the last letter: bits of it may stand for nothing (RFC 4648, section 3.5).
+            near = len(token) - 1 - len(token) // 8
+            other = token[:near] + ("1" if token[near] != "1" else "2") + token[near + 1 :]
             wrong = {
-                "cut by a letter": token[:-1], "the last letter another": token[:-1] + other, "twice": token + token,
+                "cut by a letter": token[:-1], "a letter near the end another": other, "twice": token + token,
                 "none": "", "only the first letter": token[:1], "zeros": "0" * len(token),
             }  # fmt: skip
             for title, value in wrong.items():

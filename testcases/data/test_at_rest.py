@@ -8,7 +8,7 @@ from mmap import ACCESS_READ, mmap
 
 from harness.case import Case
 from harness.device.outcomes import Accepted
-from harness.device.traces import credential_texts, traces
+from harness.device.traces import SHORTEST, credential_texts, traces
 from harness.procedures.acting import add_account
 from harness.procedures.canaries import Canaries
 from harness.procedures.restarts import await_start
@@ -35,6 +35,7 @@ def stored(device: DeviceFile) -> list[Instance]:
     ],
     about=About(property="confidentiality", phase="end of life", method="penetration", threat="a stolen device"),
     effects=[Effect.DATA, Effect.ACCOUNTS],
+    version=2,
     needs=["power", "storage"],
     slow=True,
     severity="blocker",
@@ -55,7 +56,11 @@ def test_at_rest(case: Case, claim_id: str) -> None:
             canaries.expect_none("no patient on the media", data, ids=not canaries.log_names_ids)
             passwords = [account.password for account in case.bench.rig.device.accounts.values()]
             known = [*passwords, newcomer.password, case.bench.rig.file.item.setup_code or ""]
-            found = traces(data, {f"secret {number}": text for number, text in enumerate(known, 1) if text})
+            named = {f"secret {number}": text for number, text in enumerate(known, 1) if text}
+            if short := [name for name, text in named.items() if len(text) < SHORTEST]:
+                with case.step(f"Not looked for, as they would turn up by chance: {', '.join(short)}"):
+                    named = {name: text for name, text in named.items() if name not in short}
+            found = traces(data, named)
             found += [trace for text, trace in credential_texts(data).items() if text not in brought]
             case.check(
                 "no credential on the media", held=not found, expected="none",

@@ -27,6 +27,8 @@ from harness.testcase import About, Instance, contributes, each, each_surface, t
 CLAIM = "BASE-INPUT"
 DELAY = 2
 """Seconds a payload would have the device wait."""
+TIMES = 3
+"""Answers that must all be late."""
 FOREIGN = re.compile(rb"root:[^:\n]*:0:0:|Linux version \d|PRETTY_NAME=|\[boot loader\]")
 """What stands in the files that paths lead to which leave their folder."""
 LISTED = {"user-add": ("user-list", "user", "user-remove"), "patient-add": ("patient-list", "id", "patient-remove")}
@@ -100,6 +102,7 @@ def texts_of(device: DeviceFile) -> Iterator[Instance]:
     tags=TAGS,
     about=About(property="integrity", phase="design", method="penetration", threat="command injection"),
     effects=[Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA],
+    version=2,
     slow=True,
 )
 @each("surface, action", texts_of)
@@ -197,23 +200,30 @@ class Field:
 
     def delay(self, session: Session, argument: str, sleeper: str) -> None:
         """A command to wait must not be waited for: the same with no time is the twin."""
-        took, answered = {}, True
-        for seconds in (0, DELAY):
-            asked = time.monotonic()
-            outcome = self.do(session, argument, sleeper.format(seconds))
-            took[seconds] = time.monotonic() - asked
-            answered &= isinstance(outcome, Accepted | Refused) and not self.door.ended(outcome)
-            if isinstance(outcome, Accepted):
-                self.take_away(session, argument, sleeper.format(seconds))
-        late = took[DELAY] >= DELAY
+        # An answer may be late once for itself; one that waits is late each time, and its twin never is.
+        for _ in range(TIMES):
+            took = {seconds: self.timed(session, argument, sleeper.format(seconds)) for seconds in (0, DELAY)}
+            silent = None in took.values()
+            late = not silent and (took[DELAY] or 0) >= DELAY
+            if silent or not late or (took[0] or 0) > DELAY / 2:
+                break
+        shown = {seconds: "no answer" if each is None else f"{each:.2f} s" for seconds, each in took.items()}
         self.case.check(
             f"{argument} {sleeper.format(DELAY)!r} is not waited for",
-            # A busy bench is late without any command; it is rarely late in the one case alone. Silence is no delay.
-            held=None if not answered or (late and took[0] > DELAY / 2) else not late,
+            held=None if silent or (late and (took[0] or 0) > DELAY / 2) else not late,
             expected=f"less than {DELAY} s",
-            observed=f"{took[DELAY]:.2f} s, {took[0]:.2f} s without the delay",
+            observed=f"{shown[DELAY]}, {shown[0]} without the delay",
             claim=CLAIM,
         )
+
+    def timed(self, session: Session, argument: str, text: str) -> float | None:
+        """Return the seconds until a text was answered, None if it was not."""
+        asked = time.monotonic()
+        outcome = self.do(session, argument, text)
+        took = time.monotonic() - asked
+        if isinstance(outcome, Accepted):
+            self.take_away(session, argument, text)
+        return took if isinstance(outcome, Accepted | Refused) and not self.door.ended(outcome) else None
 
     def twin(self, session: Session) -> None:
         """With its harmless texts the action goes on as declared."""
@@ -230,12 +240,14 @@ class Field:
 
 
 def state(case: Case, door: LogInSurface, changed: str) -> dict[str, object]:
-    """Return every field of the surface that the action does not change, but the clock's."""
+    """Return every field of the surface that an action changes, but not this one: others may change by themselves."""
     of_action = door.fields[changed].action if changed else ""
+    changeable = {action.changes for action in door.actions.values()}
+    lists = {listed for listed, _, _ in LISTED.values()}
     seen: dict[str, object] = {}
     for name, codec in door.fields.items():
         able = permitted(case, door.name, codec.action)
-        if name != "uptime" and codec.action != of_action and able:
+        if (name in changeable or codec.action in lists) and codec.action != of_action and able:
             with door.session(able[0]) as opened:
                 seen[name] = case.value(door.read_in(case.value(opened, "log-in"), name), name)
     return seen

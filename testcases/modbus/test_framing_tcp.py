@@ -6,7 +6,7 @@ import struct
 
 from harness.case import Case
 from harness.device.modbus_map import ModbusSurface
-from harness.device.outcomes import Accepted, NoAnswer, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, name_of
 from harness.instances import modbus_maps
 from harness.links.modbus import write_register
 from harness.rig.rig_file import Effect
@@ -14,6 +14,8 @@ from harness.testcase import About, contributes, each, testcase, verifies
 
 QUIET = 0.25
 """Seconds without an answer that show that half a request is not answered."""
+HEAD = 9
+"""Bytes of an answer before the registers, which may change from one reading to the next."""
 TAGS = [
     verifies("NMPA-2022/IF-EDX", "NMPA-2022/IF-NET", "NMPA-2020/IFU-iface", "FDA-VC/VULN-ABUSE", "ANSM-2019/CRIT-D"),
     contributes("NMPA-2022/RPT-2.3-STD", "FDA-A1/G"),
@@ -31,6 +33,7 @@ def frame(door: ModbusSurface, pdu: bytes, *, transaction: int, protocol: int = 
     title="Modbus TCP requests are answered with their transaction number, also in pieces or two in one segment",
     tags=TAGS,
     about=About(property="integrity", phase="design", method="function", threat="mixed-up answers"),
+    version=2,
     unqualified=True,
 )
 @each("claim_id, surface", modbus_maps(framing="tcp"))
@@ -40,8 +43,8 @@ def test_framing(case: Case, claim_id: str, surface: str) -> None:
     case.attack(surface, "unusual, but well-formed framing")
     plain = case.value(door.request(pdu), "a plain request")
 
-    def expected(*transactions: int) -> bytes:
-        return b"".join(frame(door, plain, transaction=transaction) for transaction in transactions)
+    def expected(*transactions: int) -> list[bytes]:
+        return [frame(door, plain, transaction=transaction) for transaction in transactions]
 
     with case.step("The transaction number comes back"):
         for number in (0, 1, 0x7FFF, 0x8000, 0xFFFF, 0x0A0D, 1):
@@ -112,8 +115,13 @@ def test_hostile_headers(case: Case, claim_id: str, surface: str) -> None:
         case.twin(f"{name} restored", door.write(name, before))
 
 
-def _compare(case: Case, title: str, outcome: object, expected: bytes, claim_id: str) -> None:
+def _compare(case: Case, title: str, outcome: Outcome[bytes], expected: list[bytes], claim_id: str) -> None:
+    """The answers must be as long as those expected, and begin like them."""
     got = outcome.value if isinstance(outcome, Accepted) else None
-    held = None if got is None else got == expected
+    held, size = None, len(expected[0])
+    if got is not None:
+        heads = [got[at : at + HEAD] for at in range(0, len(got), size)]
+        held = heads == [each[:HEAD] for each in expected] and len(got) == size * len(expected)
     observed = "no answer" if got is None else got.hex()
-    case.check(title, held=held, expected=expected.hex(), observed=observed, claim=claim_id)
+    whole = b"".join(expected).hex()
+    case.check(title, held=held, expected=f"{whole}, or other registers", observed=observed, claim=claim_id)

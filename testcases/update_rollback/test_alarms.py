@@ -112,8 +112,15 @@ class Raising:
         now = self.updating.now()
         if now.state != stage:
             with self.case.step(f"Not judged: {stage} was over, {now.state} after the alarm"):
-                self.alarms.end()
+                self._end(stage)
             return
         self.caught.append(stage)
         self.broken |= not self.alarms.expect(f"while {stage}", sightings)
-        self.alarms.end()
+        self._end(stage)
+
+    def _end(self, stage: str) -> None:
+        """End the alarm: a place that goes on showing it would show the next one, too."""
+        late = [each.place for each in self.alarms.end() if each.took is None]
+        observed = f"not: {', '.join(late)}" if late else "everywhere"
+        title = f"the alarm raised while {stage} is ended"
+        self.case.check(title, held=not late or None, expected="everywhere (twin)", observed=observed)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from harness.case import Case
 from harness.errors import UsageError
 from harness.procedures.inventory import Inventory, changed, take_inventory
+from harness.procedures.kept import Kept
 from harness.procedures.updating import Updating
 from harness.procedures.whole_update import update_whole
 from harness.rig.bundles import Bundle, load_bundles
@@ -40,12 +41,15 @@ def classes(device: DeviceFile) -> Iterable[Instance]:
 def test_class(case: Case, claim_id: str, update_class: UpdateClass) -> None:
     updating = Updating(case, claim_id)
     bundle = bundle_of(case, updating.claim, update_class)
+    kept = Kept(case, updating.claim.surface, updating.claim.keeps)
+    with case.step("Change what must be kept"):
+        kept.change()  # an action may be refused for want of what it asks for: it is there now, before and after
     with case.step("What the interfaces offer before"):
         before = take_inventory(case)
         found = sorted(area for area, items in before.items() if items)
         case.check("something is offered", held=bool(found) or None, expected="areas with items", observed=found)
     installed = updating.now().version
-    if not update_whole(case, updating, bundle, way=updating.claim.ways[0]):
+    if not update_whole(case, updating, bundle, way=updating.claim.ways[0], changed=kept):
         return
     with case.step("The version"):
         version = updating.now().version

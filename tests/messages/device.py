@@ -5,7 +5,8 @@
 A message is `!`, the text, `|`, the CRC-16/IBM-3740 of all that in four capital hexadecimal digits, CR. It prints
 `ready` when its interface is there. In the style `pin` people log in by PIN alone and a lock is one for all; in the
 style `quiet` it does not say that it logged somebody off; in the style `counts` it numbers the log-ins that it refuses
-for wrong credentials. After N messages it begins to lie.
+for wrong credentials; in the style `sliding` each log-in while locked begins the lock anew; in the style `stutters` one
+answer is late. After N messages it begins to lie.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Device:
             user, pin = args
             right, counted = user in USERS and pin == USERS[user][0], user
         if now < self.locked_until.get(counted, 0.0):
+            if "sliding" in self.styles:
+                self.locked_until[counted] = now + LOCKED_S
             return "", "LOGIN^NAK^LOCKED"
         if right:
             self.failed[counted] = 0
@@ -135,6 +138,9 @@ class Line:
         if device.lying:
             self.send(self.lied(word, answer))
             return
+        if "stutters" in device.styles and "sleep 2" in text.decode("latin-1"):
+            device.styles.remove("stutters")
+            time.sleep(2.2)
         device.recorded[word] = framed(answer)
         self.send(framed(answer))
 

@@ -133,6 +133,19 @@ def test_words_that_differ_each_time_tell_nothing_of_accounts(tmp_path: Path) ->
     assert seen.verdicts["AUTH-UNKNOWN-USER[line]"] is Verdict.INCONCLUSIVE, seen.reasons
 
 
+def test_a_lock_that_each_log_in_begins_anew_is_undecided(tmp_path: Path) -> None:
+    seen = trial(tmp_path, "authentication/test_lockout.py", rig=other_rig(tmp_path, style="sliding", tcp=False))
+    assert seen.verdicts["AUTH-LOCKOUT[line]"] is Verdict.INCONCLUSIVE, seen.reasons
+    assert "after the last log-in" in seen.reasons["AUTH-LOCKOUT[line]"]
+
+
+def test_one_late_answer_is_no_injection(tmp_path: Path) -> None:
+    rig = other_rig(tmp_path, style="stutters", tcp=False)
+    rig.write_text(rig.read_text().replace("answer_within: 0.5", "answer_within: 3"))
+    seen = trial(tmp_path, "injection", rig=rig, options=["-k", "test_text and name"])
+    assert seen.verdicts["INJECT-TEXT[line-name]"] is Verdict.PASS, seen.reasons
+
+
 def test_a_session_that_is_never_over_is_found_without_an_announcement(tmp_path: Path) -> None:
     rig = other_rig(tmp_path, style="quiet", tcp=False)
     seen = trial(tmp_path, "authentication/test_idle_log_off.py", rig=rig, options=["--weakness", "no-log-off"])
