@@ -195,13 +195,18 @@ class MessageExchange:
         return Accepted(answer, sent=got.sent, received=got.received)
 
     def asked_for(self, received: bytes) -> bytes:
-        """Return the whole messages in some bytes, and what stands between them, without those sent unasked."""
+        """Return the whole messages in some bytes, and what stands between them, without those sent unasked.
+
+        Bytes without any message are returned as they are.
+        """
         kept, position = b"", 0
         while found := self.codec.first(received[position:], final=True):
+            between, message = received[position:][: found.begin], received[position:][found.begin : found.used]
             own = not found.fault and self._of_itself(found.body.decode(self._spec.framing.charset, errors="replace"))
-            kept += received[position:][: found.begin if own else found.used]
+            # Some send a line end behind each message, which stands before the next one.
+            kept += (between if self.codec.begun(between) else b"") + (b"" if own else message)
             position += found.used
-        return kept
+        return kept if position else received
 
     def is_log_off(self, text: str) -> bool:
         """Say whether a message is the one by which the device says that it logged a session off."""

@@ -38,9 +38,11 @@ class Clock:
         One that began again at 0 for its width went on: it shows the time that passed on the bench, within `slack`.
         """
         passed = self.uptime - before.uptime
-        low, high = self.asked - before.answered - slack, self.answered - before.asked + slack
-        went_on = passed + (self.wraps or 0.0)
-        return went_on if passed < 0 and low <= went_on <= high else passed
+        low, high = self.asked - before.answered, self.answered - before.asked
+        if self.wraps is None:
+            return passed
+        went_on = passed + max(0, round(((low + high) / 2 - passed) / self.wraps)) * self.wraps
+        return went_on if low - slack <= went_on <= high + slack else passed
 
 
 class Wiring(Protocol):

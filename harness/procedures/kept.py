@@ -7,6 +7,7 @@ from collections.abc import Collection
 from harness.case import Case
 from harness.device.values import Value
 from harness.procedures.acting import acting, do, reads
+from harness.procedures.audit_log import number_of, shown_at_most
 from harness.rig.claims import AuditClaim
 
 __all__ = ["Kept"]
@@ -76,19 +77,18 @@ class Kept:
 
     def _expect_records(self, title: str, *, records: list[str], now: list[str], claim: str) -> None:
         due = records[-LATEST:]
-        if now and len(now) >= self._window(len(records)) and now[0] not in records[: -len(due)]:
-            # The answer shows no more than that, and begins with a newer record than it did: what is older has left it.
-            due = due[due.index(now[0]) :] if now[0] in due else []
+        for audit in self._audits()[:1]:
+            window = shown_at_most(audit)
+            first, earlier = (number_of(audit, each[0]) if each else None for each in (now, records))
+            if window and len(now) >= window and first is not None and earlier is not None and first > earlier:
+                # The answer shows no more than that: what is older than its first record has left it.
+                due = [record for record in due if (number_of(audit, record) or first) >= first]
         lost = [record for record in due if record not in now]
         self._case.check(
             f"the audit log {title}", held=not lost if due else None, expected="records of before",
             observed=lost or ("all there" if due else "none is shown any more" if records else "none before"),
             claim=claim,
         )  # fmt: skip
-
-    def _window(self, otherwise: int) -> int:
-        """How many records an answer shows, as far as that is claimed."""
-        return next((each.shows or each.keeps or otherwise for each in self._audits()), otherwise)
 
     def _audits(self) -> list[AuditClaim]:
         return list(self._case.bench.rig.device.claims_of(AuditClaim, surface=self._surface).values())

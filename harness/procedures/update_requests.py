@@ -13,7 +13,7 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSession, HttpSurface
 from harness.device.log_in import LogInSurface, Session
-from harness.device.outcomes import Accepted, NoAnswer, Outcome, Unintelligible, name_of
+from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, Unintelligible, name_of
 from harness.links.file_server import FileServer, Offer, serve
 from harness.links.http import HttpConnection, HttpRequest
 from harness.links.stream import StreamLink
@@ -184,9 +184,13 @@ class UpdateRequests:
         if isinstance(connection, NoAnswer):
             raise Undecided(f"{self.claim.surface}: {name_of(connection)}")
         connection.upload(request, timeout=self.within.get("receiving", 60.0), first=first)
-        if self.await_state({"receiving"}, within=5 * self.case.bench.wiring.answer_within) is None:
+        try:
+            if self.await_state({"receiving"}, within=5 * self.case.bench.wiring.answer_within) is None:
+                raise Undecided(f"the device does not receive after {first} bytes: {self.now()}")
+        except Undecided as why:
+            # Also silence: a server that serves one connection says nothing while this one is open.
             connection.close()
-            raise Undecided(f"the device does not receive after {first} bytes: {self.now()}")
+            raise Undecided(str(why)) from why
         return connection, request
 
     def forget(self) -> None:
@@ -198,7 +202,7 @@ class UpdateRequests:
     # States
 
     def await_state(self, states: Collection[str], *, within: float) -> UpdateStatus | None:
-        """Wait for one of these states; None when the device is in another one after so many seconds.
+        """Wait for one of these states; None when the device is in another one, or refuses, after so many seconds.
 
         Raises:
             SilenceAfterAttack: it does not answer then. Undecided: it does not say its state.
@@ -209,7 +213,7 @@ class UpdateRequests:
             if isinstance(outcome, Accepted) and outcome.value.state in states:
                 return outcome.value
             if time.monotonic() > deadline:
-                if isinstance(outcome, Accepted):
+                if isinstance(outcome, Accepted | Refused):
                     return None
                 message = f"the state of the update is not told within {within:g} s: {name_of(outcome)}"
                 if isinstance(outcome, NoAnswer) and self.case.bench.control.alive():

@@ -13,7 +13,7 @@ from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.links.http import HttpRequest
 from harness.procedures.acting import permitted, text_arguments
-from harness.procedures.audit_log import Entry, entries, expect_kept, lines, read
+from harness.procedures.audit_log import Entry, entries, expect_kept, lines, number_of, read
 from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AuditClaim
 from harness.rig.device_file import DeviceFile
@@ -158,12 +158,6 @@ def forged(claim: AuditClaim, last: Entry) -> str:
         raise Undecided("the log holds no record to forge another one from")
     start, end = match.span("number")
     return f"{last.line[:start]}{last.number + AHEAD:0{end - start}d}{last.line[end:]}"
-
-
-def number_of(claim: AuditClaim, line: str) -> int | None:
-    """Return the number of a record; None where a line is none."""
-    match = re.fullmatch(claim.record, line)
-    return int(match["number"]) if match else None
 
 
 def entrances(device: DeviceFile, claim: AuditClaim) -> list[str]:

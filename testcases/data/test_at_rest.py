@@ -57,10 +57,10 @@ def test_at_rest(case: Case, claim_id: str) -> None:
             passwords = [account.password for account in case.bench.rig.device.accounts.values()]
             known = [*passwords, newcomer.password, case.bench.rig.file.item.setup_code or ""]
             named = {f"secret {number}": text for number, text in enumerate(known, 1) if text}
-            if short := [name for name, text in named.items() if len(text) < SHORTEST]:
-                with case.step(f"Not looked for, as they would turn up by chance: {', '.join(short)}"):
-                    named = {name: text for name, text in named.items() if name not in short}
-            found = traces(data, named)
+            short = [name for name, text in named.items() if len(text.encode()) < SHORTEST]
+            case.check("passwords that would not turn up by chance", held=not short or None,
+                       expected=f"{SHORTEST} bytes or more", observed=", ".join(short) or "all")  # fmt: skip
+            found = traces(data, {name: text for name, text in named.items() if name not in short})
             found += [trace for text, trace in credential_texts(data).items() if text not in brought]
             case.check(
                 "no credential on the media", held=not found, expected="none",

@@ -65,7 +65,6 @@ def once_only(case: Case, claim_id: str, door: HttpSurface, claim: FirstUseClaim
     tags=[*TAGS, contributes("ANSM-2019/RISK-OBSC")],
     about=About(property="confidentiality", phase="first use", method="penetration", threat="an unguarded first use"),
     effects=[Effect.IRREVERSIBLE, Effect.ACCOUNTS, Effect.CONFIGURATION, Effect.DATA],
-    version=2,
     slow=True,
 )
 @each_surface(FirstUseClaim)
@@ -105,11 +104,6 @@ def test_first_use(case: Case, claim_id: str, surface: str) -> None:
             released, asked = asked, time.monotonic()
             outcome = set_up(case, claim)
         done = time.monotonic()
-        if isinstance(outcome, Refused):
-            # Some delays count from the last try, and each of these began the time anew.
-            Event().wait(claim.delay + claim.tolerance)
-            if isinstance(set_up(case, claim), Accepted):
-                raise Undecided(f"it is set up {claim.delay:g} s after the last try, not after the wrong codes")
         case.timing(
             "time from the last wrong code until the right one is taken",
             measured=(released + done) / 2 - began if isinstance(outcome, Accepted) else None,

@@ -252,6 +252,9 @@ def test_two_refusals_are_alike_whatever_the_device_says_by_itself(door: Message
         "IN who no": CODEC.frame(b"IN NO SUCH"),
     }
     ann, eve, mal, who = (door.words(door.try_log_in(user, "no")) for user in ("ann", "eve", "mal", "who"))
+    ends = door.exchange.asked_for(event + b"\r\n" + refusal + b"\r\n" + event)
+    assert ends == refusal
+    assert door.exchange.asked_for(b"no such user\r\n") == b"no such user\r\n"
     assert ann == eve == refusal
     assert mal == b"?" + refusal
     assert who == CODEC.frame(b"IN NO SUCH")

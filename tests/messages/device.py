@@ -5,8 +5,8 @@
 A message is `!`, the text, `|`, the CRC-16/IBM-3740 of all that in four capital hexadecimal digits, CR. It prints
 `ready` when its interface is there. In the style `pin` people log in by PIN alone and a lock is one for all; in the
 style `quiet` it does not say that it logged somebody off; in the style `counts` it numbers the log-ins that it refuses
-for wrong credentials; in the style `sliding` each log-in while locked begins the lock anew; in the style `stutters` one
-answer is late. After N messages it begins to lie.
+for wrong credentials; in the style `sliding` each log-in while locked begins the lock anew; in the style `long` a lock
+lasts longer; in the style `stutters` one answer is late. After N messages it begins to lie.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Device:
         if counted in self.failed:
             self.failed[counted] += 1
             if self.failed[counted] >= LOCK_AFTER and "no-lockout" not in self.weaknesses:
-                self.failed[counted], self.locked_until[counted] = 0, now + LOCKED_S
+                longer = 4.0 if "long" in self.styles else 0.0
+                self.failed[counted], self.locked_until[counted] = 0, now + LOCKED_S + longer
         if user not in USERS and "tells-users" in self.weaknesses:
             return "", "LOGIN^NAK^USER"
         self.refused += 1

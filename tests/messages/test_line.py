@@ -139,6 +139,11 @@ def test_a_lock_that_each_log_in_begins_anew_is_undecided(tmp_path: Path) -> Non
     assert "after the last log-in" in seen.reasons["AUTH-LOCKOUT[line]"]
 
 
+def test_a_lock_that_lasts_too_long_is_found(tmp_path: Path) -> None:
+    seen = trial(tmp_path, "authentication/test_lockout.py", rig=other_rig(tmp_path, style="long", tcp=False))
+    assert seen.verdicts["AUTH-LOCKOUT[line]"] is Verdict.FAIL, seen.reasons
+
+
 def test_one_late_answer_is_no_injection(tmp_path: Path) -> None:
     rig = other_rig(tmp_path, style="stutters", tcp=False)
     rig.write_text(rig.read_text().replace("answer_within: 0.5", "answer_within: 3"))
