@@ -9,12 +9,26 @@ from dataclasses import dataclass
 
 from harness.case import Case
 from harness.device.answer import Answer
-from harness.device.log_in import Session
+from harness.device.log_in import LogInSurface, Session
+from harness.device.messages import MessageSurface
 from harness.device.outcomes import Outcome, Refused
 from harness.rig.device_file import Action, ActionBase
+from harness.rig.http_surface import HttpAction
+from harness.rig.templates import holes
 from harness.verdict import Undecided
 
-__all__ = ["Newcomer", "acting", "add_account", "do", "in_role", "permitted", "prepare", "reads", "text_arguments"]
+__all__ = [
+    "Newcomer",
+    "acting",
+    "add_account",
+    "do",
+    "in_role",
+    "permitted",
+    "prepare",
+    "reads",
+    "takes_text",
+    "text_arguments",
+]
 
 
 def permitted(case: Case, surface: str, action: str) -> list[str]:
@@ -101,6 +115,17 @@ def text_arguments(action: ActionBase) -> dict[str, str]:
         return texts
     # The arguments of a command are all written as texts.
     return {name: value for name, value in texts.items() if not re.fullmatch(r"[\d.]+", value)}
+
+
+def takes_text(door: LogInSurface, action: ActionBase, argument: str, text: str) -> bool:
+    """Whether a text can be given there as an argument.
+
+    A dialogue, a message and a header take lines: what ends one is the business of other testcases.
+    """
+    if isinstance(door, MessageSurface) and not door.carries(text):
+        return False
+    in_line = not isinstance(action, HttpAction) or argument in holes(action.headers)
+    return not in_line or (text.isascii() and text.isprintable())
 
 
 @dataclass(frozen=True, slots=True)

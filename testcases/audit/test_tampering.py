@@ -12,7 +12,7 @@ from harness.device.log_in import LogInSurface, Session
 from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Refused, name_of
 from harness.links.http import HttpRequest
-from harness.procedures.acting import permitted, text_arguments
+from harness.procedures.acting import permitted, takes_text, text_arguments
 from harness.procedures.audit_log import Entry, entries, expect_kept, lines, number_of, read
 from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AuditClaim
@@ -20,9 +20,7 @@ from harness.rig.device_file import DeviceFile
 from harness.rig.device_file import HttpSurface as HttpSpec
 from harness.rig.device_file import LogInSurface as LogInSpec
 from harness.rig.http_surface import HttpAction
-from harness.rig.log_in_surface import ActionBase
 from harness.rig.rig_file import Effect
-from harness.rig.templates import holes
 from harness.testcase import About, Instance, contributes, each, testcase, verifies
 from harness.verdict import Undecided
 
@@ -206,7 +204,7 @@ def as_arguments(
         session = case.value(opened, f"log-in of {account}")
         for action, argument in fields:
             for text in texts:
-                if not takes(door, door.actions[action], argument, text):
+                if not takes_text(door, door.actions[action], argument, text):
                     continue
                 outcome = session.do(action, **{argument: text})
                 if not isinstance(outcome, Accepted | Refused):
@@ -214,12 +212,6 @@ def as_arguments(
                     case.check(title, held=None, expected="an answer", observed=name_of(outcome))
                     return
         expect_open(case, door, session)
-
-
-def takes(door: LogInSurface, action: ActionBase, argument: str, text: str) -> bool:
-    """Whether a text can be given there; a header takes a line, too."""
-    in_header = isinstance(action, HttpAction) and argument in holes(action.headers)
-    return carries(door, text) and not (in_header and not text.isprintable())
 
 
 def expect_open(case: Case, door: LogInSurface, session: Session) -> None:

@@ -11,17 +11,15 @@ from harness.case import Case
 from harness.device.answer import Answer
 from harness.device.http import HttpSurface
 from harness.device.log_in import LogInSurface, Session
-from harness.device.messages import MessageSurface
 from harness.device.outcomes import Accepted, NoAnswer, Outcome, Refused, name_of
 from harness.links.stream import StreamLink
-from harness.procedures.acting import do, permitted, prepare, text_arguments
+from harness.procedures.acting import do, permitted, prepare, takes_text, text_arguments
 from harness.procedures.refused_log_ins import RefusedLogIns
 from harness.rig.claims import AccountClaim, PermissionClaim
 from harness.rig.device_file import Action, DeviceFile
 from harness.rig.http_surface import HttpAction
 from harness.rig.message_surface import MessageAction
 from harness.rig.rig_file import Effect
-from harness.rig.templates import holes
 from harness.testcase import About, Instance, contributes, each, each_surface, testcase, verifies
 
 CLAIM = "BASE-INPUT"
@@ -34,6 +32,7 @@ FOREIGN = re.compile(rb"root:[^:\n]*:0:0:|Linux version \d|PRETTY_NAME=|\[boot l
 LISTED = {"user-add": ("user-list", "user", "user-remove"), "patient-add": ("patient-list", "id", "patient-remove")}
 """Operations that add a row → where it is listed, the argument that names it, and what takes it away again."""
 IDENTITY = ("model", "serial", "version")
+"""Fields that say who the device is."""
 LEFT_OUT = {Effect.FIRMWARE, Effect.IRREVERSIBLE}
 
 TAGS = [
@@ -124,7 +123,7 @@ def test_text(case: Case, surface: str, action: str) -> None:
         with case.step(f"{action}: {argument}"), door.session(permitted(case, surface, action)[0]) as opened:
             session = case.value(opened, "log-in")
             for text in payloads.texts(harmless):
-                if not field.fits(argument, text):
+                if not takes_text(door, spec, argument, text):
                     continue
                 if not field.send(session, payloads, argument, text):
                     return
@@ -144,13 +143,6 @@ class Field:
     def __init__(self, case: Case, door: LogInSurface, action: str) -> None:
         self.case, self.door, self.action = case, door, action
         self.spec = door.actions[action]
-
-    def fits(self, argument: str, text: str) -> bool:
-        """A dialogue, a message and a header take lines: what ends one is the business of other testcases."""
-        if isinstance(self.door, MessageSurface) and not self.door.carries(text):
-            return False
-        in_line = not isinstance(self.spec, HttpAction) or argument in holes(self.spec.headers)
-        return not in_line or (text.isascii() and text.isprintable())
 
     def do(self, session: Session, argument: str, text: str) -> Outcome[Answer]:
         """Carry the action out with a text in the place of one argument, the others harmless."""
